@@ -1,0 +1,13 @@
+// Everything a program needs: include this and define main.
+#pragma once
+
+#include "block.hpp"
+#include "console.hpp"
+#include "core.hpp"
+#include "disk.hpp"
+#include "heap.hpp"
+#include "memory.hpp"
+#include "pci.hpp"
+#include "runtime.hpp"
+#include "smp.hpp"
+#include "time.hpp"

@@ -1,0 +1,236 @@
+// Memory: whole pages from the machine's free RAM, a bump arena on top, and what addresses are mapped to.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <utility>
+
+#include "console.hpp"
+#include "core.hpp"
+#include "lock.hpp"
+#include "result.hpp"
+
+namespace exo {
+
+constexpr bool is_power_of_two(u64 value) noexcept { return value != 0 && (value & (value - 1)) == 0; }
+constexpr u64 align_up(u64 value, u64 alignment) noexcept { return (value + alignment - 1) & ~(alignment - 1); }
+
+/// Runs of free pages, first fit by address.
+///
+/// Each run keeps its size and the way to the next in its own first bytes, so the state grows with the number of
+/// runs, not with the RAM, and RAM that is not used is not touched.
+class page_pool {
+ public:
+  page_pool() = default;
+  page_pool(page_pool const &) = delete;
+  page_pool &operator=(page_pool const &) = delete;
+
+  /// Forgets what it had and takes over ranges of RAM.
+  void start(list<memory_range> const &ranges) {
+    {
+      std::lock_guard const guard(lock_);
+      first_ = nullptr;
+    }
+    for (memory_range const &range : ranges) give(range.first, range.bytes);
+  }
+
+  /// Takes pages; their contents are what was there.
+  ///
+  /// @param bytes      rounded up to whole pages
+  /// @param alignment  a power of two, a page at least
+  /// @error range      bytes is 0, or alignment is none
+  /// @error memory     no run is long enough
+  /// @core any
+  [[nodiscard]] result<std::byte *> take(u64 bytes, u64 alignment = page_bytes) noexcept {
+    if (bytes == 0 || !is_power_of_two(alignment) || alignment < page_bytes) return std::unexpected(error::range);
+    if (bytes > ~u64{0} - page_bytes) return std::unexpected(error::memory);
+    bytes = align_up(bytes, page_bytes);
+
+    std::lock_guard const guard(lock_);
+    for (run **link = &first_; *link != nullptr; link = &(*link)->next) {
+      run *const found = *link;
+      u64 const address = address_of(found);
+      u64 const front = align_up(address, alignment) - address;
+      if (front > found->bytes || found->bytes - front < bytes) continue;
+
+      run *rest = found->next;
+      u64 const left = found->bytes - front - bytes;
+      if (left != 0) rest = std::construct_at(at(address + front + bytes), left, rest);
+      if (front != 0) {
+        found->bytes = front;
+        found->next = rest;
+      } else {
+        *link = rest;
+      }
+      return reinterpret_cast<std::byte *>(address + front);
+    }
+    return std::unexpected(error::memory);
+  }
+
+  /// Gives pages back, or adds RAM: whole pages, which join with their neighbours. Giving twice panics.
+  void give(u64 address, u64 bytes) {
+    bytes = align_up(bytes, page_bytes);
+    if (bytes == 0) return;
+    std::lock_guard const guard(lock_);
+    run *before = nullptr;
+    run *after = first_;
+    while (after != nullptr && address_of(after) < address) before = std::exchange(after, after->next);
+    if ((before != nullptr && end_of(before) > address) || (after != nullptr && address + bytes > address_of(after))) {
+      panic("pages at {:#x} were given back twice", address);
+    }
+
+    if (after != nullptr && address + bytes == address_of(after)) {
+      bytes += after->bytes;
+      after = after->next;
+    }
+    if (before != nullptr && end_of(before) == address) {
+      before->bytes += bytes;
+      before->next = after;
+    } else {
+      (before != nullptr ? before->next : first_) = std::construct_at(at(address), bytes, after);
+    }
+  }
+
+  /// What is free now, in bytes, and the longest run of it.
+  struct amounts {
+    u64 bytes = 0;
+    u64 longest = 0;
+  };
+  [[nodiscard]] amounts free() noexcept {
+    std::lock_guard const guard(lock_);
+    amounts sum;
+    for (run const *each = first_; each != nullptr; each = each->next) {
+      sum.bytes += each->bytes;
+      if (each->bytes > sum.longest) sum.longest = each->bytes;
+    }
+    return sum;
+  }
+
+ private:
+  struct run {
+    u64 bytes;
+    run *next;
+    run(u64 length, run *following) noexcept : bytes(length), next(following) {}
+  };
+  static u64 address_of(run const *each) noexcept { return reinterpret_cast<u64>(each); }
+  static u64 end_of(run const *each) noexcept { return address_of(each) + each->bytes; }
+  static run *at(u64 address) noexcept { return reinterpret_cast<run *>(address); }
+
+  spin_lock lock_;
+  run *first_ = nullptr;  // by address; no two touch
+};
+
+/// The free RAM of the machine; the runtime fills it before any constructor runs.
+inline page_pool system_pages;
+
+/// Pages that go back when their owner goes.
+class pages {
+ public:
+  pages() = default;
+  pages(pages &&other) noexcept : span_(std::exchange(other.span_, {})) {}
+  pages &operator=(pages &&other) noexcept {
+    pages(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~pages() {
+    if (!span_.empty()) system_pages.give(reinterpret_cast<u64>(span_.data()), span_.size());
+  }
+
+  /// Takes pages from the machine's free RAM; the errors are those of page_pool::take.
+  [[nodiscard]] static result<pages> take(u64 bytes, u64 alignment = page_bytes) noexcept {
+    result<std::byte *> const first = system_pages.take(bytes, alignment);
+    if (!first) return std::unexpected(first.error());
+    pages taken;
+    taken.span_ = {*first, align_up(bytes, page_bytes)};
+    return taken;
+  }
+
+  [[nodiscard]] std::span<std::byte> span() const noexcept { return span_; }
+  [[nodiscard]] std::byte *data() const noexcept { return span_.data(); }
+  [[nodiscard]] std::size_t size() const noexcept { return span_.size(); }
+
+  /// Keeps the pages taken for good; returns them.
+  std::span<std::byte> release() noexcept { return std::exchange(span_, {}); }
+
+  void swap(pages &other) noexcept { std::swap(span_, other.span_); }
+
+ private:
+  std::span<std::byte> span_;
+};
+
+/// Memory that is handed out piece by piece and given back all at once. Destructors do not run.
+class arena {
+ public:
+  explicit arena(std::span<std::byte> memory) noexcept : memory_(memory) {}
+
+  /// @param alignment  a power of two
+  /// @error memory     what is left is too small
+  [[nodiscard]] result<std::span<std::byte>> take(std::size_t bytes,
+                                                  std::size_t alignment = alignof(std::max_align_t)) noexcept {
+    u64 const at = reinterpret_cast<u64>(memory_.data()) + used_;
+    std::size_t const front = align_up(at, alignment) - at;
+    std::size_t const left = memory_.size() - used_;
+    if (front > left || left - front < bytes) return std::unexpected(error::memory);
+    std::span<std::byte> const piece = memory_.subspan(used_ + front, bytes);
+    used_ += front + bytes;
+    return piece;
+  }
+
+  /// Makes an object in the arena; null when what is left is too small.
+  template <typename T, typename... Args>
+  [[nodiscard]] T *make(Args &&...args) noexcept {
+    result<std::span<std::byte>> const place = take(sizeof(T), alignof(T));
+    return place ? std::construct_at(reinterpret_cast<T *>(place->data()), std::forward<Args>(args)...) : nullptr;
+  }
+
+  void reset() noexcept { used_ = 0; }
+  [[nodiscard]] std::size_t used() const noexcept { return used_; }
+  [[nodiscard]] std::size_t left() const noexcept { return memory_.size() - used_; }
+
+ private:
+  std::span<std::byte> memory_;
+  std::size_t used_ = 0;
+};
+
+/// What a program may do with a page; combine with |. The core denies write with execute.
+enum class access : u32 {
+  none = 0,
+  read = access_read,
+  write = access_write,
+  execute = access_execute,
+  uncached = access_uncached,
+  combine = access_combine,
+};
+constexpr access operator|(access left, access right) noexcept {
+  return access{static_cast<u32>(left) | static_cast<u32>(right)};
+}
+
+/// Maps whole pages to physical memory on all cores; see mem_map.
+[[nodiscard]] inline result<void> map(u64 virt, u64 phys, u64 bytes, access allowed) noexcept {
+  return done(core().mem_map(virt, phys, bytes, static_cast<u32>(allowed)));
+}
+
+/// Changes what may be done with mapped pages, on all cores; access::none makes them fault.
+[[nodiscard]] inline result<void> protect(std::span<std::byte> whole_pages, access allowed) noexcept {
+  return done(core().mem_protect(reinterpret_cast<u64>(whole_pages.data()), whole_pages.size(),
+                                 static_cast<u32>(allowed)));
+}
+
+/// Tells what an address is mapped to.
+[[nodiscard]] inline result<mapping> query(void const *address) noexcept {
+  mapping found{};
+  result<void> const told = done(core().mem_query(reinterpret_cast<u64>(address), &found));
+  if (!told) return std::unexpected(told.error());
+  return found;
+}
+
+/// Gives pages to the core for its page tables, for good.
+[[nodiscard]] inline result<void> give_to_core(pages memory) noexcept {
+  result<void> const given = done(core().mem_give(memory.data(), memory.size()));
+  if (given) memory.release();
+  return given;
+}
+
+}  // namespace exo

@@ -1,0 +1,41 @@
+// I/O ports: one byte, two or four at a time. A program runs at the privilege that the instructions ask for.
+#pragma once
+
+#include <concepts>
+
+#include "core.hpp"
+
+namespace exo {
+
+template <typename T>
+concept port_value = std::same_as<T, u8> || std::same_as<T, u16> || std::same_as<T, u32>;
+
+/// Reads a port. A port that nothing answers at gives all ones.
+template <port_value T = u8>
+[[nodiscard]] inline T port_in(u16 port) noexcept {
+  T value;
+  asm volatile("in %1, %0" : "=a"(value) : "Nd"(port));
+  return value;
+}
+
+/// Writes a port.
+template <port_value T>
+inline void port_out(u16 port, T value) noexcept {
+  asm volatile("out %0, %1" : : "a"(value), "Nd"(port));
+}
+
+/// What drivers of devices behind byte-wide ports take, so that a test can stand behind them.
+template <typename Ports>
+concept byte_ports = requires(Ports &ports, u16 port, u8 value) {
+  { ports.in(port) } noexcept -> std::same_as<u8>;
+  { ports.out(port, value) } noexcept;
+};
+
+/// The machine's own ports.
+struct machine_ports {
+  static u8 in(u16 port) noexcept { return port_in<u8>(port); }
+  static void out(u16 port, u8 value) noexcept { port_out<u8>(port, value); }
+};
+static_assert(byte_ports<machine_ports>);
+
+}  // namespace exo

@@ -1,0 +1,117 @@
+// What NIC and disk calls have in common: the checks, in the order of the core's device.asm, and rings of completions.
+#pragma once
+
+#include <bit>
+#include <limits>
+#include <span>
+
+#include "machine.hpp"
+
+namespace native {
+
+inline constexpr u32 queues_most = 16;
+inline constexpr u32 depth_least = 16;
+inline constexpr u32 depth_most = 256;
+inline constexpr u8 entry_more = exo::frame_more;
+static_assert(exo::frame_more == exo::disk_more);
+
+/// Part of a queue that can be armed.
+struct ring_state {
+  std::atomic<u32> armed_core = nobody;
+
+  /// Something has finished: tells the core that armed the ring, once.
+  void finished() noexcept {
+    if (u32 const core = armed_core.exchange(nobody); core != nobody) raise(cores[core], exo::event_queue);
+  }
+};
+
+/// Finished operations that were not reaped yet, oldest first. They lie in the program's ring memory. Each holds the
+/// entries that the operation had.
+struct completion_ring : ring_state {
+  struct slot {
+    exo::completion what;
+    u32 entries;
+  };
+
+  slot *slots = nullptr;
+  u32 depth = 0, room = 0, first = 0, count = 0;
+
+  void start(void *memory, u32 entries) noexcept {
+    slots = static_cast<slot *>(memory);
+    depth = room = entries;
+    first = count = 0;
+    armed_core = nobody;
+  }
+
+  void put(exo::completion const &what, u32 entries) noexcept {
+    slots[(first + count++) % depth] = {.what = what, .entries = entries};
+    room -= entries;
+  }
+
+  i64 reap(exo::completion *out, u32 most) noexcept {
+    armed_core = nobody;
+    u32 taken = 0;
+    for (; taken < most && count != 0; --count) {
+      slot const &oldest = slots[first++ % depth];
+      out[taken++] = oldest.what;
+      room += oldest.entries;
+    }
+    return taken;
+  }
+
+  /// Everything that was submitted is finished, so what is there can be seen right away.
+  i64 arm() noexcept {
+    armed_core = count == 0 ? exo::local().index : nobody;
+    return count == 0 ? 0 : 1;
+  }
+};
+
+/// Checks the device and the queue of a call. `open` in a device is how many queues are open.
+template <typename Device>
+i64 check(std::span<Device> devices, u32 device, u32 queue = 0) noexcept {
+  if (device >= devices.size()) return -error::no_such;
+  u32 const open = devices[device].open;
+  if (queue < open) return 0;
+  return open == 0 ? -error::closed : -error::no_such;
+}
+
+template <typename Device>
+i64 check(std::span<Device> devices, u32 device, u32 queue, void const *array) noexcept {
+  if (i64 const bad = check(devices, device, queue)) return bad;
+  return array == nullptr || reinterpret_cast<u64>(array) % alignof(u64) != 0 ? -error::pointer : 0;
+}
+
+template <typename Device>
+i64 check_open(std::span<Device> devices, u32 device, u32 queues, u32 depth, void const *memory, u64 bytes) noexcept {
+  if (device >= devices.size()) return -error::no_such;
+  if (devices[device].open != 0) return -error::busy;
+  auto const &record = devices[device].record;
+  if (queues == 0 || queues > record.queue_max) return -error::range;
+  if (depth < depth_least || depth > record.depth_max || !std::has_single_bit(depth)) return -error::range;
+  if (memory == nullptr || reinterpret_cast<u64>(memory) % exo::page_bytes != 0) return -error::pointer;
+  return u64{queues} * depth * record.depth_bytes > bytes ? -error::memory : 0;
+}
+
+/// A frame or disk operation at the front of an array.
+struct extent {
+  u32 entries = 0;  // 0: not all of them have room
+  u32 bytes = 0;
+};
+
+/// Measures what begins at entries[0], which is there. The result is 0, -pointer or -range.
+template <typename Entry>
+i64 measure(std::span<Entry const> entries, u32 room, u32 most, extent &out) noexcept {
+  out = {};
+  for (Entry const &each : entries) {
+    if (each.address == 0) return -error::pointer;
+    if (each.bytes == 0 || __builtin_add_overflow(out.bytes, each.bytes, &out.bytes)) return -error::range;
+    ++out.entries;
+    if ((each.flags & entry_more) == 0) return 0;
+    if (out.entries == most || out.entries == entries.size()) return -error::range;
+    if (out.entries == room) break;
+  }
+  out.entries = 0;
+  return 0;
+}
+
+}  // namespace native

@@ -1,0 +1,154 @@
+// Disks on files and block devices. An operation is done when it is submitted; its completion waits to be reaped.
+#pragma once
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "device.hpp"
+
+namespace native {
+
+inline constexpr u32 block_bytes = 512;
+inline constexpr u32 disk_entries_most = 126;
+
+struct disk_device {
+  exo::disk_record record{};
+  u32 open = 0;
+  int file = -1;
+  std::array<completion_ring, queues_most> queues{};
+};
+
+inline constinit std::span<disk_device> disks{};
+
+inline i64 disk_open(u32 disk, u32 queues, u32 depth, void *memory, u64 bytes) {
+  if (i64 const bad = check_open(disks, disk, queues, depth, memory, bytes)) return bad;
+  disk_device &device = disks[disk];
+  u64 const ring_bytes = u64{depth} * device.record.depth_bytes;
+  for (u32 queue = 0; queue < queues; ++queue) {
+    device.queues[queue].start(static_cast<char *>(memory) + queue * ring_bytes, depth);
+  }
+  device.open = queues;
+  return 0;
+}
+
+inline i64 disk_close(u32 disk) {
+  if (i64 const bad = check(disks, disk)) return bad;
+  for (completion_ring &ring : disks[disk].queues) ring.armed_core = nobody;
+  disks[disk].open = 0;
+  return 0;
+}
+
+/// Measures and checks the operation at the front; the result is as of disk_submit, 0 if it can be done.
+inline i64 check_operation(disk_device const &device, std::span<exo::disk_op const> ops, u32 room, extent &size) {
+  exo::disk_op const &op = ops.front();
+  exo::disk_record const &record = device.record;
+  if ((op.flags & ~entry_more) != 0) return -error::range;
+  if (op.kind == exo::disk_flush) {
+    if (op.flags != 0) return -error::range;
+    size = {.entries = 1, .bytes = 0};
+    return (record.features & exo::disk_write_cache) == 0 ? -error::unsupported : 0;
+  }
+  if (op.kind != exo::disk_read && op.kind != exo::disk_write) return -error::range;
+  if (op.kind == exo::disk_write && (record.features & exo::disk_read_only) != 0) return -error::unsupported;
+  if (i64 const bad = measure(ops, room, record.entry_max, size); bad != 0 || size.entries == 0) return bad;
+  bool const inside = op.block < record.blocks && size.bytes <= (record.blocks - op.block) * record.block_bytes;
+  return inside && size.bytes % record.block_bytes == 0 ? 0 : -error::range;
+}
+
+/// Reads or writes all bytes of an entry; a file that ends in the middle of its last block goes on with zeros.
+inline bool transfer(int file, bool writing, char *memory, u64 bytes, u64 offset) {
+  while (bytes != 0) {
+    auto const at = static_cast<off_t>(offset);
+    ssize_t const moved = writing ? pwrite(file, memory, bytes, at) : pread(file, memory, bytes, at);
+    if (moved < 0 && errno == EINTR) continue;
+    if (moved < 0 || (moved == 0 && writing)) return false;
+    if (moved == 0) {
+      std::memset(memory, 0, bytes);
+      return true;
+    }
+    memory += moved;
+    bytes -= static_cast<u64>(moved);
+    offset += static_cast<u64>(moved);
+  }
+  return true;
+}
+
+inline exo::completion perform(int file, std::span<exo::disk_op const> op) {
+  exo::completion what{.cookie = op[0].cookie, .status = 0, .bytes = 0};
+  bool good = true;
+  if (op[0].kind == exo::disk_flush) {
+    good = fdatasync(file) == 0;
+  } else {
+    bool const writing = op[0].kind == exo::disk_write;
+    u64 offset = op[0].block * block_bytes;
+    for (exo::disk_op const &part : op) {
+      good = good && transfer(file, writing, reinterpret_cast<char *>(part.address), part.bytes, offset);
+      offset += part.bytes;
+      if (good && !writing) what.bytes += part.bytes;
+    }
+  }
+  if (!good) what.status = static_cast<exo::i32>(-error::io);
+  return what;
+}
+
+inline i64 disk_submit(u32 disk, u32 queue, exo::disk_op const *ops, u32 count) {
+  if (i64 const bad = check(disks, disk, queue, ops)) return bad;
+  disk_device &device = disks[disk];
+  completion_ring &ring = device.queues[queue];
+  std::span const all(ops, count);
+  extent size;
+  u32 fit = 0;
+  for (u32 room = ring.room; fit < count && fit < room; fit += size.entries) {
+    if (i64 const bad = check_operation(device, all.subspan(fit), room - fit, size)) return bad;
+    if (size.entries == 0) break;
+  }
+  for (u32 done = 0; done < fit;) {
+    u32 entries = 1;
+    while ((ops[done + entries - 1].flags & entry_more) != 0) ++entries;
+    ring.put(perform(device.file, all.subspan(done, entries)), entries);
+    done += entries;
+  }
+  if (fit != 0) ring.finished();
+  return fit;
+}
+
+inline i64 disk_reap(u32 disk, u32 queue, exo::completion *out, u32 count) {
+  if (i64 const bad = check(disks, disk, queue, out)) return bad;
+  return disks[disk].queues[queue].reap(out, count);
+}
+
+inline i64 disk_arm(u32 disk, u32 queue) {
+  if (i64 const bad = check(disks, disk, queue)) return bad;
+  return disks[disk].queues[queue].arm();
+}
+
+/// Opens a file or block device as a disk; what may not be written is a read-only disk.
+inline void make_disk(disk_device &device, char const *path) {
+  bool writable = true;
+  device.file = open(path, O_RDWR | O_CLOEXEC);
+  if (device.file < 0 && (errno == EACCES || errno == EPERM || errno == EROFS)) {
+    writable = false;
+    device.file = open(path, O_RDONLY | O_CLOEXEC);
+  }
+  struct stat about {};
+  if (device.file < 0 || fstat(device.file, &about) != 0) {
+    refuse("the disk file '%s' cannot be opened: %s.", path, std::strerror(errno));
+  }
+  u64 bytes = static_cast<u64>(about.st_size);
+  if (S_ISBLK(about.st_mode) ? ioctl(device.file, BLKGETSIZE64, &bytes) != 0 : !S_ISREG(about.st_mode)) {
+    refuse("'%s' is neither a file nor a block device, so it cannot be a disk.", path);
+  }
+  device.record = {.function = ~u32{0},
+                   .features = static_cast<u32>(writable ? exo::disk_write_cache : exo::disk_read_only),
+                   .blocks = (bytes + block_bytes - 1) / block_bytes,
+                   .block_bytes = block_bytes,
+                   .entry_max = disk_entries_most,
+                   .queue_max = core_count < queues_most ? core_count : queues_most,
+                   .depth_max = depth_most,
+                   .depth_bytes = sizeof(completion_ring::slot),
+                   .interrupts = 1};
+}
+
+}  // namespace native

@@ -1,0 +1,74 @@
+// The machine that a process is: its cores and their event bits, and what all calls share.
+//
+// Made once, before any constructor of the program runs, and never destroyed: cores may run until the process ends.
+#pragma once
+
+#include <exo/core.hpp>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+namespace native {
+
+using exo::error;
+using exo::i64;
+using exo::u32;
+using exo::u64;
+using exo::u8;
+
+/// The result of a call that fails.
+constexpr i64 operator-(error why) noexcept { return -static_cast<i64>(why); }
+
+/// What the process exits with when the machine cannot be made: wrong use, as of the run script.
+inline constexpr int wrong_use = 2;
+
+/// Ends the process with a sentence that says what is wrong and what to do.
+[[noreturn, gnu::format(printf, 1, 2)]] inline void refuse(char const *format, ...) noexcept {
+  std::va_list rest;
+  va_start(rest, format);
+  std::fputs("exo16: ", stderr);
+  std::vfprintf(stderr, format, rest);
+  std::fputc('\n', stderr);
+  va_end(rest);
+  _exit(wrong_use);
+}
+
+inline constexpr u64 never = ~u64{0};
+inline constexpr u32 nobody = ~u32{0};  // no core
+
+struct alignas(64) core_state {
+  exo::core_local local{};
+  std::atomic<bool> halted = false;
+  int bell = -1;  // an eventfd that ends a halt
+  std::atomic<exo::entry_fn> entry = nullptr;
+  std::atomic<void *> argument = nullptr;
+
+  // Only its own thread uses these.
+  u64 timer = never;
+  bool trapped = false;  // in a handler
+  std::array<exo::trap_fn, exo::trap_count> handlers{};
+};
+
+inline constinit core_state *cores = nullptr;
+inline constinit u32 core_count = 0;
+
+inline core_state &this_core() noexcept { return cores[exo::local().index]; }
+
+/// Sets an event bit of a core, and wakes it if it is halted.
+///
+/// The other side is core_idle: it says halted before it looks at the bits; this sets the bit before it looks at
+/// halted. So one of the two sees the other.
+inline void raise(core_state &core, u64 event) noexcept {
+  std::atomic_ref(core.local.events).fetch_or(u64{1} << event);
+  if (!core.halted) return;
+  u64 const one = 1;
+  while (write(core.bell, &one, sizeof(one)) < 0 && errno == EINTR) {
+  }
+}
+
+}  // namespace native

@@ -1,0 +1,15 @@
+// An empty machine: there is no PCI function.
+#pragma once
+
+#include "machine.hpp"
+
+namespace native {
+
+inline i64 pci_read(u32, u32, u32) { return -error::no_such; }
+inline i64 pci_write(u32, u32, u32, u32) { return -error::no_such; }
+
+inline i64 irq_route(u32, u32, u32, u32 event) {
+  return event < exo::event_queue || event >= exo::event_count ? -error::range : -error::no_such;
+}
+
+}  // namespace native

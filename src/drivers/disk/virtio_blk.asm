@@ -1,0 +1,168 @@
+; virtio-blk: several queues, reads, writes, flushes.
+;
+; The device counts in sectors of 512 bytes whatever its block size is; struct disk_op counts in blocks.
+; SPEC  virtio 1.2 §5.2
+
+VIRTIO_BLK_F_SEG_MAX    equ 1 << 2
+VIRTIO_BLK_F_RO_BIT     equ 5
+VIRTIO_BLK_F_BLK_SIZE   equ 1 << 6
+VIRTIO_BLK_F_FLUSH_BIT  equ 9
+VIRTIO_BLK_F_MQ         equ 1 << 12
+VIRTIO_BLK_FEATURES     equ VIRTIO_BLK_F_SEG_MAX | 1 << VIRTIO_BLK_F_RO_BIT | VIRTIO_BLK_F_BLK_SIZE | \
+                            1 << VIRTIO_BLK_F_FLUSH_BIT | VIRTIO_BLK_F_MQ
+BLK_SECTOR_BYTES        equ 512
+BLK_SLOT_SHIFT          equ 2                   ; four descriptors
+BLK_SLOT_DESCS          equ 1 << BLK_SLOT_SHIFT
+BLK_STATUS              equ 2                   ; the third of them
+BLK_STATUS_PENDING      equ 0xff                ; never a device's answer
+
+struc virtio_blk_config
+.sectors:               resq 1
+                        resd 1
+.entry_max:             resd 1
+                        resd 1
+.block_bytes:           resd 1
+                        resb 10
+.queues:                resw 1
+endstruc
+
+struc virtio_blk_header
+.kind:                  resd 1                  ; the numbers of disk_op.kind
+                        resd 1
+.sector:                resq 1
+endstruc
+
+                dd      VIRTIO_BLK_FEATURES     ; struct virtio_driver
+                db      DESC_NEXT, virtio_blk_header_size, BLK_SLOT_DESCS, 0
+virtio_blk_driver:                              ; struct disk_driver
+                dw      virtio_start - core_start_phys, virtio_close - core_start_phys
+                dw      virtio_blk_submit - core_start_phys, virtio_reap - core_start_phys
+                dw      virtio_arm - core_start_phys
+
+; -----------------------------------------------------------------------------
+; Registers a disk.
+;
+; IN    r12  pci_record
+; USES  all but r12
+virtio_blk_start:
+                mov     edi, info + machine_info.disks
+                call    virtio_probe
+                mov     dword [rbx + device.driver], virtio_blk_driver
+                xor     eax, eax
+                bt      ecx, VIRTIO_BLK_F_FLUSH_BIT
+                adc     eax, eax
+                bt      ecx, VIRTIO_BLK_F_RO_BIT
+                adc     eax, eax                ; disk_write_cache, disk_read_only
+                stosd
+                mov     ebx, BLK_SECTOR_BYTES
+                test    cl, VIRTIO_BLK_F_BLK_SIZE
+                jz      .size
+                mov     eax, [rsi + virtio_blk_config.block_bytes]
+                lea     edx, [rax - 1]
+                test    eax, edx
+                jnz     .size                   ; no power of two: not to be believed
+                cmp     eax, ebx
+                cmova   ebx, eax
+.size:
+                push    rbx
+                shr     ebx, 9                  ; BLK_SECTOR_BYTES
+                mov     eax, [rsi + virtio_blk_config.sectors + 4]      ; 32 bits at a time (§4.1.3.1)
+                shl     rax, 32
+                mov     edx, [rsi + virtio_blk_config.sectors]
+                or      rax, rdx
+                xor     edx, edx
+                div     rbx
+                stosq
+                pop     rax
+                stosd
+                push    1
+                pop     rax
+                mov     ebx, eax
+                test    cl, VIRTIO_BLK_F_SEG_MAX
+                jz      .entries
+                mov     eax, [rsi + virtio_blk_config.entry_max]
+.entries:
+                stosd
+                xchg    eax, ebx
+                test    ch, VIRTIO_BLK_F_MQ >> 8
+                jz      .queues
+                mov     ax, [rsi + virtio_blk_config.queues]
+.queues:
+                xor     edx, edx
+                mov     cl, BLK_SLOT_SHIFT
+                jmp     virtio_record
+
+; -----------------------------------------------------------------------------
+; IN    r8 device, esi ring, rdx ops, ecx count
+; OUT   rax as disk_submit
+virtio_blk_submit:
+                call    virtio_begin
+.op:
+                cmp     rdx, r11
+                jae     .publish
+                cmp     r10d, r9d
+                je      .publish                ; no slot is free
+                mov     r8, [rsi + ring.record]
+                mov     eax, r10d
+                and     eax, [rsi + ring.mask]
+                movzx   edi, word [rsi + avail.ring + rax * 2]
+                lea     ecx, [rdi + BLK_STATUS] ; every data descriptor leads to the status, until one comes between
+                shl     ecx, 16
+                shl     edi, DESC_SHIFT
+                mov     rax, [rdx + disk_op.cookie]
+                mov     [rbp + rdi + slot.cookie], rax
+                mov     byte [rbp + rdi + slot.status], BLK_STATUS_PENDING
+                or      word [rbp + rdi + slot.link], SLOT_LAST
+                movzx   eax, byte [rdx + disk_op.kind]
+                mov     [rbp + rdi + slot.header + virtio_blk_header.kind], eax
+                push    rdi
+                test    byte [rdx + disk_op.flags], ~disk_more & 0xff
+                jnz     .range
+                cmp     al, disk_write
+                jbe     .transfer
+                cmp     al, disk_flush
+                jne     .range
+                xor     edi, edi                ; and straight to the status
+                test    byte [rdx + disk_op.flags], disk_more
+                jnz     .range
+                test    byte [r8 + disk_record.features], disk_write_cache
+                jnz     .queue
+.unsupported:
+                jmp     virtio_unsupported
+.range:
+                jmp     virtio_range
+.publish:
+                jmp     virtio_publish
+.transfer:
+                jb      .data
+                test    byte [r8 + disk_record.features], disk_read_only
+                jnz     .unsupported
+.data:
+                xor     al, disk_write
+                lea     ecx, [rcx + rax * 2 + DESC_NEXT]        ; and DESC_WRITE for a read
+                mov     eax, [r8 + disk_record.entry_max]
+                call    virtio_entries
+                mov     rdi, [rsi + ring.op]
+                mov     rdi, [rdi + disk_op.block]
+                mov     eax, [r8 + disk_record.block_bytes]
+                mov     r8, [r8 + disk_record.blocks]
+                sub     r8, rdi
+                jbe     .range
+                imul    r8, rax                 ; bytes from there to the end of the disk
+                imul    rdi, rax
+                shr     rdi, 9                  ; BLK_SECTOR_BYTES
+                dec     eax
+                test    eax, [rsi + ring.op_bytes]
+                jnz     .range                  ; no whole blocks
+                mov     eax, [rsi + ring.op_bytes]
+                cmp     r8, rax
+                jb      .range
+                sub     ecx, 1 << 16            ; the header leads to the data descriptor, the one before the status
+.queue:
+                pop     rax
+                mov     [rbp + rax + slot.header + virtio_blk_header.sector], rdi
+                shr     ecx, 16
+                mov     [rbx + rax + desc.next], cx
+                inc     r10d
+                add     rdx, disk_op_size
+                jmp     .op

@@ -1,0 +1,236 @@
+; virtio-net: queue pairs, checksum offload.
+;
+; The header of each frame lies in its slot; the last twelve bytes of struct frame have the same order.
+; SPEC  virtio 1.2 §5.1
+
+VIRTIO_NET_F_CSUM       equ 1 << 0
+VIRTIO_NET_F_GUEST_CSUM equ 1 << 1
+VIRTIO_NET_F_MTU        equ 1 << 3
+VIRTIO_NET_F_MAC        equ 1 << 5
+VIRTIO_NET_F_STATUS     equ 1 << 16
+VIRTIO_NET_F_CTRL_VQ    equ 1 << 17
+VIRTIO_NET_F_MQ_BIT     equ 22                  ; which goes with CTRL_VQ (§5.1.3.1)
+VIRTIO_NET_FEATURES     equ VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_MTU | VIRTIO_NET_F_MAC | \
+                            VIRTIO_NET_F_STATUS | VIRTIO_NET_F_CTRL_VQ | 1 << VIRTIO_NET_F_MQ_BIT
+VIRTIO_NET_CTRL_MQ      equ 4                   ; class 4, command 0: number of pairs
+CONTROL_RING            equ 3072                ; in struct device; one slot, whose status follows its header
+CONTROL_USED            equ BLK_SLOT_DESCS * 4  ; from its available ring on
+CONTROL_DESC            equ CONTROL_USED + BLK_SLOT_DESCS * desc_size
+ETHERNET_HEADER_BYTES   equ 14
+MTU_DEFAULT             equ 1500
+FRAME_MORE_BIT          equ 7                   ; frame_more
+NET_SLOT_SHIFT          equ 1                   ; two descriptors
+
+struc virtio_net_config
+.mac:                   resb 6
+.status:                resw 1
+.pairs:                 resw 1
+.mtu:                   resw 1
+endstruc
+
+                dd      VIRTIO_NET_FEATURES     ; struct virtio_driver: receive rings are even, transmit rings odd
+                db      DESC_NEXT, NET_HEADER_BYTES, 1 << NET_SLOT_SHIFT, DESC_WRITE
+virtio_net_driver:                              ; struct nic_driver
+                dw      virtio_net_open - core_start_phys, virtio_close - core_start_phys
+                dw      virtio_net_post - core_start_phys, virtio_reap - core_start_phys
+                dw      virtio_net_arm - core_start_phys, virtio_net_link - core_start_phys
+
+; -----------------------------------------------------------------------------
+; IN    r8 device, esi ring, rdx entries, ecx count
+; OUT   rax as nic_tx and nic_rx_post
+virtio_net_post:
+                call    virtio_begin
+                call    virtio_room_free
+                je      virtio_publish
+                mov     ecx, [rsi + ring.data_flags]
+.frame:
+                mov     eax, r10d
+                and     eax, [rsi + ring.mask]
+                movzx   edi, word [rsi + avail.ring + rax * 2]
+                shl     edi, DESC_SHIFT
+                cmp     qword [rdx + frame.address], 0
+                je      virtio_pointer
+                movups  xmm1, [rdx + frame.address]
+                movups  xmm0, [rdx + frame.bytes]
+                mov     eax, [rdx + frame.bytes]
+                movlps  [rbx + rdi + DATA + desc.address], xmm1
+                mov     [rbx + rdi + DATA + desc.bytes], eax
+                mov     [rbx + rdi + DATA + desc.flags], ecx
+                movhps  [rbp + rdi + slot.cookie], xmm1
+                movups  [rbp + rdi + slot.frame], xmm0
+                or      word [rbp + rdi + slot.link], SLOT_LAST
+                cmp     word [rdx + frame.flags], 0
+                jne     .special
+.checked:
+                sub     eax, [rsi + ring.bytes_min]
+                cmp     eax, [rsi + ring.bytes_span]
+                ja      .range
+                inc     r10d
+                add     rdx, frame_size
+                cmp     r10d, r8d
+                jne     .frame
+                jmp     virtio_publish
+
+.special:                                       ; a checksum to fill in, or several entries
+                movzx   eax, word [rdx + frame.flags]
+                btr     eax, FRAME_MORE_BIT
+                cmp     eax, [rsi + ring.flags_max]
+                ja      virtio_unsupported
+                mov     [rbp + rdi + slot.header], al
+                xor     eax, eax
+                call    virtio_entries
+                mov     rdi, [rsi + ring.op]
+                test    byte [rdi + frame.flags], frame_checksum
+                jz      .no_checksum
+                movzx   eax, word [rdi + frame.checksum_start]
+                movzx   edi, word [rdi + frame.checksum_offset]
+                lea     eax, [rax + rdi + 2]
+                cmp     eax, [rsi + ring.op_bytes]
+                ja      .range
+.no_checksum:
+                call    virtio_room_free        ; there may be fewer slots, and are fewer entries, than before
+                mov     eax, [rsi + ring.op_bytes]
+                jmp     .checked
+.range:
+                jmp     virtio_range
+
+; -----------------------------------------------------------------------------
+; Registers a NIC.
+;
+; IN    r12  pci_record
+; USES  all but r12
+virtio_net_start:
+                mov     edi, info + machine_info.nics
+                call    virtio_probe
+                mov     dword [rbx + device.driver], virtio_net_driver
+                mov     eax, ecx
+                and     eax, VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM        ; the same bits as nic_offload
+                stosd
+                mov     ebx, ecx
+                push    6
+                pop     rcx
+                rep     movsb                   ; mac, 8 bits at a time (§4.1.3.1)
+                mov     ecx, ebx
+                mov     ax, MTU_DEFAULT
+                test    cl, VIRTIO_NET_F_MTU
+                jz      .mtu
+                mov     ax, [rsi + virtio_net_config.mtu - 6]
+.mtu:
+                stosw
+                push    1
+                pop     rax
+                mov     edx, eax                ; the first transmit ring
+                bt      ecx, VIRTIO_NET_F_MQ_BIT
+                jnc     .pairs
+                mov     ax, [rsi + virtio_net_config.pairs - 6]
+.pairs:
+                mov     cl, NET_SLOT_SHIFT
+                jmp     virtio_record
+
+; -----------------------------------------------------------------------------
+; Opens; then tells the device how many pairs to use if it is more than one: a command on the control queue, a ring in
+; the device's page. The command and the number fill a slot's header, and the status follows straight.
+;
+; IN    r8 device, esi queues, edx depth, rcx memory
+; OUT   rax 0, or -timeout, -unsupported, -io
+; USES  all but r12 to r15
+; SPEC  virtio 1.2 §5.1.6.5.5
+virtio_net_open:
+                push    rsi
+                add     esi, esi
+                call    virtio_open
+                pop     rcx
+                jns     .opened
+                ret
+.opened:
+                push    rcx
+                mov     rsi, [r8 + device.record]
+                movzx   edx, word [rsi + nic_record.mtu]
+                lea     edi, [rdx + ETHERNET_HEADER_BYTES]
+                mov     ebp, [r8 + virtio.features]
+                and     ebp, VIRTIO_NET_F_CSUM  ; the same bit as frame_checksum
+                lea     rsi, [r8 + device.rings]
+.pair:
+                lodsq                           ; a receive buffer holds any frame
+                mov     byte [rax + ring.data_flags], DESC_WRITE
+                mov     [rax + ring.bytes_min], edi
+                mov     [rax + ring.bytes_span], edi
+                not     dword [rax + ring.bytes_span]
+                lodsq
+                mov     [rax + ring.flags_max], ebp
+                mov     byte [rax + ring.bytes_min], ETHERNET_HEADER_BYTES
+                mov     [rax + ring.bytes_span], edx
+                loop    .pair
+                pop     rcx
+                cmp     ecx, 1
+                je      virtio_run
+                push    rcx
+                mov     rsi, [r8 + virtio.config]
+                movzx   esi, word [rsi + virtio_net_config.pairs]
+                add     esi, esi                ; the queue behind all pairs
+                lea     rdi, [r8 + CONTROL_RING]
+                push    1
+                pop     rbp
+                push    BLK_SLOT_DESCS
+                pop     rcx
+                mov     dx, DESC_NEXT | 4 << 8
+                call    virtio_ring
+                pop     rcx
+                call    virtio_run
+                mov     byte [r11 + slot.header - slot.status], VIRTIO_NET_CTRL_MQ
+                mov     [r11 + slot.header - slot.status + 2], cx
+                mov     byte [r11], BLK_STATUS_PENDING
+                mov     byte [r10 + CONTROL_DESC + desc.next], BLK_STATUS
+                mov     byte [r10 + avail.index], 1
+                mov     rdi, [r10 + ring.doorbell]
+                mov     eax, esi
+                call    virtio_notify
+                lea     rdi, [r10 + CONTROL_USED + used.index]
+                mov     r9b, 1
+                call    virtio_wait
+                js      .failed
+                cmp     [r11], al
+                je      .done
+                push    -error_io
+                pop     rax
+.failed:
+                push    rax                     ; it must not go on with the rings
+                call    virtio_close
+                pop     rax
+                test    eax, eax
+.done:
+                ret
+
+; -----------------------------------------------------------------------------
+; IN    r8 device, esi receive ring, edx rings
+; OUT   rax as nic_arm
+virtio_net_arm:
+                shr     edx, 1                  ; ring_rx
+                jnc     .transmit
+                push    rsi
+                push    rdx
+                call    virtio_arm
+                pop     rdx
+                pop     rsi
+                test    eax, eax
+                jnz     .done
+                test    edx, edx                ; ring_tx
+                jz      .done
+.transmit:
+                inc     esi
+                jmp     virtio_arm
+.done:
+                ret
+
+; -----------------------------------------------------------------------------
+; IN    r8 device
+; OUT   rax as nic_link
+virtio_net_link:
+                push    1
+                pop     rax
+                test    byte [r8 + virtio.features + 2], VIRTIO_NET_F_STATUS >> 16
+                jz      .done
+                mov     rdx, [r8 + virtio.config]
+                and     al, [rdx + virtio_net_config.status]
+.done:
+                ret

@@ -1,0 +1,138 @@
+; virtio over MMIO: devices of virtual machine monitors without PCI. They stand on the command line, in words that are taken
+; out of it, since it is the program's; or, where it has none and there is no PCI, in the ACPI table DSDT:
+;
+;       virtio_mmio.device=512@0xfeb00e00:12            bytes, address, interrupt
+;       Name (_HID, "LNRO0005") ... Memory32Fixed (ReadWrite, 0xfeb00e00, 0x200)
+;
+; Such a device passes as a PCI function of virtio's with one BAR, its registers. The interrupt is not used: nic_arm and
+; disk_arm are unsupported.
+; SPEC  virtio 1.2 §4.2 (virtio over MMIO); ACPI 6.5 §6.4.3.4 (32-bit fixed memory descriptor)
+
+VIRTIO_MMIO_MAGIC       equ "virt"
+VIRTIO_MMIO_VERSION     equ 2
+VIRTIO_MMIO_DOORBELL    equ 0x50
+VIRTIO_MMIO_CONFIG      equ 0x100
+VIRTIO_PCI_DEVICE       equ 0x1040              ; a device's PCI number, less its kind
+ACPI_MEMORY_32          equ 0x000986            ; tag and length
+
+; -----------------------------------------------------------------------------
+; Starts the drivers of all such devices.
+;
+; USES  all
+virtio_mmio_start:
+                mov     ebx, command_line
+.next:
+                cmp     byte [rbx - 1], ' '     ; (a 0 lies before the first word)
+                ja      .skip
+                mov     rax, "virtio_m"
+                cmp     [rbx], rax
+                jne     .skip
+                cmp     dword [rbx + 8], "mio."
+                je      .word
+.skip:
+                inc     ebx
+                cmp     byte [rbx - 1], 0
+                jne     .next
+                call    acpi_dsdt
+                jrcxz   .no_table
+                mov     eax, [VAR(info + machine_info.pci + list.count)]
+                or      eax, [mmio_record + pci_record.function]
+                jnz     .no_table               ; there is PCI, or the command line had some
+                mov     ebx, ecx
+                mov     r13d, [rbx + acpi_table.length]
+                add     r13d, ebx
+.byte:
+                inc     ebx
+                cmp     ebx, r13d
+                jae     .no_table
+                mov     rax, "LNRO0005"
+                cmp     [rbx], rax
+                jne     .byte
+.resource:
+                inc     ebx
+                cmp     ebx, r13d
+                jae     .no_table
+                mov     eax, [rbx]
+                shl     eax, 8
+                cmp     eax, ACPI_MEMORY_32 << 8
+                jne     .resource
+                mov     edi, [rbx + 4]
+                push    r13
+                call    .add
+                pop     r13
+                jmp     .byte
+.no_table:
+                ret
+
+.word:
+                call    .take
+                jc      .next
+                cmp     al, '@'
+                jne     .word
+                xor     edi, edi                ; the address
+.digit:
+                call    .take
+                jc      .listed
+                cmp     al, 'x'
+                je      .digit                  ; behind a 0
+                or      al, 0x20
+                sub     al, '0'
+                cmp     al, 9
+                jbe     .value
+                sub     al, 'a' - '0' - 10
+                cmp     al, 15
+                ja      .rest
+.value:
+                shl     rdi, 4
+                or      dil, al
+                jmp     .digit
+.rest:
+                call    .take
+                jnc     .rest
+.listed:
+                call    .add
+                jmp     .next
+
+; Starts the driver of the device at rdi. Uses all but rbx.
+.add:
+                mov     r12d, mmio_record
+                or      dword [r12 + pci_record.function], -1
+                mov     [r12 + pci_record.bar], rdi
+                mov     rax, rdi
+                shr     rax, 32
+                jnz     .bad                    ; not mapped
+                test    dil, 3
+                jnz     .bad
+                test    edi, -PAGE_BYTES
+                jz      .bad                    ; page 0 is not mapped
+                cmp     dword [rdi], VIRTIO_MMIO_MAGIC
+                jne     .bad
+                cmp     dword [rdi + 4], VIRTIO_MMIO_VERSION
+                jne     .bad
+                mov     eax, [rdi + 8]          ; kind
+                shl     eax, 16
+                add     eax, VIRTIO_PCI_DEVICE << 16 | 0x1af4
+                mov     [r12 + pci_record.vendor], eax
+                push    rbx
+                mov     ebp, near_variables
+                call    drivers_start
+                pop     rbx
+                ret
+.bad:
+                push    rdi
+                mov     edi, text_mmio
+                call    console_text
+                pop     rax
+                call    console_hex
+                mov     al, 10
+                jmp     console_put
+
+; Takes a character out of the word; CF set at its end. OUT al
+.take:
+                mov     al, [rbx]
+                cmp     al, ' ' + 1
+                jb      .done
+                mov     byte [rbx], ' '
+                inc     ebx                     ; (leaves CF)
+.done:
+                ret

@@ -1,0 +1,215 @@
+; ACPI: finds the tables that the core needs, and the cores in one of them.
+;
+; Tables are checked before they are believed: signature, length, checksum. A bad one is named and left out.
+; SPEC  ACPI 6.5 §5.2
+
+struc acpi_table
+.signature:     resd 1
+.length:        resd 1
+                resb 28
+.body:
+endstruc
+ACPI_TABLE_MAX_BYTES equ 0x100000
+
+MADT_ENTRIES        equ 44
+MADT_LAPIC          equ 8 << 8 | 0              ; length and type
+MADT_X2APIC         equ 16 << 8 | 9
+MADT_ENABLED        equ 1
+APIC_ID_ALL         equ 255
+MCFG_ENTRIES        equ 44
+HPET_ADDRESS        equ 44
+FADT_DSDT           equ 40
+FADT_PM1A_CONTROL   equ 64
+FADT_FLAGS          equ 112
+FADT_RESET_REG      equ 116                     ; address space id, 3 bytes, address
+FADT_RESET_VALUE    equ 128
+FADT_RESET_SUPPORTED equ 1 << 10
+FADT_X_DSDT         equ 140
+FADT_SLEEP_CONTROL  equ 244                     ; as FADT_RESET_REG
+
+; -----------------------------------------------------------------------------
+; Finds the tables, and keeps those that the core reads.
+;
+; IN    rbx  handoff      rbp  near_variables
+; USES  all but rbp
+acpi_find:
+                mov     rdi, [rbx + handoff.rsdp]
+                test    rdi, rdi
+                jnz     .root
+                movzx   edi, word [abs 0x40e]       ; extended BIOS data area, then the BIOS itself (§5.2.5.1)
+                shl     edi, 4
+                lea     ebx, [rdi + 1024 - 16]
+                call    .scan
+                je      .root
+                mov     ebx, 0xffff0            ; most have it in the upper half
+                call    .scan_half
+                je      .root
+                mov     ebx, 0xefff0
+                call    .scan_half
+                je      .root
+                call    system_say
+                db      EXO16, "no ACPI tables: one core", 10, 0
+                ret
+.root:
+                or      byte [VAR(info + machine_info.features)], machine_acpi
+                mov     esi, [rdi + 16]         ; RSDT
+                push    4
+                pop     rbx
+                cmp     byte [rdi + 15], 2      ; revision
+                jb      .list
+                cmp     dword [rdi + 28], 0     ; XSDT
+                jne     .list                   ; above what the boot tables map
+                mov     ecx, [rdi + 24]
+                jrcxz   .list                   ; none
+                mov     esi, ecx
+                add     ebx, ebx
+.list:
+                call    acpi_check
+                jne     .done
+                lea     edx, [rsi + acpi_table.body]
+                mov     r8d, [rsi + acpi_table.length]
+                add     r8d, esi
+.entry:
+                mov     esi, [rdx]
+                cmp     ebx, 4
+                je      .table
+                mov     rsi, [rdx]
+.table:
+                add     edx, ebx
+                cmp     edx, r8d
+                ja      .done
+                mov     rax, rsi
+                shr     rax, 32
+                jnz     .entry                  ; the boot tables reach 4 GiB
+                mov     edi, acpi_names
+                lea     ecx, [rax + ACPI_NAMES]
+                mov     eax, [rsi + acpi_table.signature]
+                repne   scasd
+                jne     .entry
+                push    rcx
+                call    acpi_check
+                pop     rcx
+                jne     .entry
+                mov     [VAR(acpi_tables) + rcx * 4], esi
+                jmp     .entry
+
+; Looks for the root pointer up to ebx, from edi or in 64 KiB; ZF set and rdi at it when found.
+.scan_half:
+                lea     edi, [rbx - 0xfff0]
+.scan:
+                mov     rdx, "RSD PTR "
+                jmp     .look
+.next:
+                add     edi, 16
+.look:
+                cmp     edi, ebx
+                ja      .done
+                cmp     [rdi], rdx
+                jne     .next
+                push    20
+                pop     rcx
+                mov     esi, edi
+                call    acpi_sum
+                jne     .next
+.done:
+                ret
+acpi_names:     db      "HPETMCFGAPICFACP"      ; last to first in acpi_tables
+ACPI_NAMES      equ     4
+
+; -----------------------------------------------------------------------------
+; Checks a table's length and checksum, and names it if it is bad.
+;
+; IN    rsi  table, below 4 GiB
+; OUT   ZF   set if it is good
+; USES  rax rcx rdi, if it is bad rsi
+acpi_check:
+                mov     ecx, [rsi + acpi_table.length]
+                lea     eax, [rcx - acpi_table.body]
+                cmp     eax, ACPI_TABLE_MAX_BYTES
+                ja      .bad
+                call    acpi_sum
+                je      .done
+.bad:
+                call    system_say
+                db      EXO16, "ACPI table ", 0
+                mov     eax, [rsi + acpi_table.signature]
+                call    trap_letters
+                call    system_say
+                db      " is damaged", 10, 0
+                or      al, 1                   ; clears ZF
+.done:
+                ret
+
+; ZF: is the sum of the ecx bytes from rsi on 0? Uses rax rcx.
+acpi_sum:
+                xor     eax, eax
+.byte:
+                add     al, [rsi + rcx - 1]
+                loop    .byte
+                test    al, al
+                ret
+
+; -----------------------------------------------------------------------------
+; Finds the table of devices and sleeping states.
+;
+; OUT   ecx  DSDT, or 0
+; USES  rax
+acpi_dsdt:
+                mov     ecx, [acpi_fadt]
+                jrcxz   .done
+                mov     eax, [rcx + FADT_DSDT]
+                test    eax, eax
+                jnz     .found
+                cmp     dword [rcx + acpi_table.length], FADT_X_DSDT + 8
+                jb      .found
+                cmp     [rcx + FADT_X_DSDT + 4], eax
+                jne     .found                  ; above 4 GiB
+                mov     eax, [rcx + FADT_X_DSDT]
+.found:
+                xchg    eax, ecx
+.done:
+                ret
+
+; -----------------------------------------------------------------------------
+; Creates every core that the firmware lists as enabled, besides this one.
+;
+; IN    rbp  near_variables
+; USES  all but rbp
+acpi_cores:
+                mov     ecx, [VAR(acpi_madt)]
+                jrcxz   .end
+                mov     r12d, [rcx + acpi_table.length]
+                add     r12d, ecx
+                lea     r14d, [rcx + MADT_ENTRIES]
+.entry:
+                mov     esi, r14d
+                lea     eax, [rsi + 8]          ; no core's entry is shorter
+                cmp     eax, r12d
+                ja      .end
+                lodsd                           ; type, length, 8 bits, APIC id
+                mov     ecx, eax
+                shr     eax, 24
+                xchg    eax, edi
+                lodsd
+                cmp     cx, MADT_LAPIC
+                je      .core
+                cmp     cx, MADT_X2APIC
+                jne     .next
+                xchg    eax, edi
+                lodsd
+.core:
+                test    al, MADT_ENABLED
+                jz      .next
+                cmp     edi, APIC_ID_ALL
+                jb      .create
+                test    byte [VAR(info + machine_info.features)], machine_x2apic
+                jz      .next                   ; an xAPIC reaches no such id, and takes 255 for all cores
+.create:
+                call    core_create             ; nothing if it is there already
+.next:
+                movzx   eax, byte [r14 + 1]     ; length
+                add     r14d, eax
+                cmp     eax, 2                  ; an entry has two bytes at least
+                jae     .entry
+.end:
+                ret

@@ -1,0 +1,163 @@
+// Instructions per frame and per disk request, in batches of 32, without the device's time: between giving a batch to
+// the device and taking it back the program waits until all of it is done, and that is not counted.
+//
+// Needs one core, two NICs that hear each other, and a disk. What is printed is the worst of several rounds.
+#include <algorithm>
+#include <array>
+#include <exo/nic.hpp>
+
+#include "count.hpp"
+
+namespace {
+
+using bench::instructions_of;
+using exo::u32;
+using exo::u64;
+
+constexpr std::size_t batch = 32;
+constexpr u32 depth = 64;
+constexpr std::size_t buffer_bytes = 2048;
+constexpr std::size_t frame_bytes = 60;
+constexpr int rounds = 16;
+
+using frames = std::array<exo::frame, batch>;
+using completions = std::array<exo::completion, batch>;
+
+std::span<std::byte> take_pages(u64 bytes) {
+  auto memory = exo::pages::take(bytes);
+  if (!memory) exo::panic("no memory");
+  return memory->release();
+}
+
+/// Gives the device some milliseconds: instructions that the host has to run, where a halted core's time would jump.
+void wait_for_device() {
+  u64 const deadline = exo::ticks() + 5'000'000;
+  while (exo::ticks() < deadline) {
+    for (int turn = 0; turn < 100'000; ++turn) asm volatile("");
+  }
+}
+
+void expect_batch(std::size_t count, char const *what) {
+  if (count != batch) exo::panic("{}: {} of {}", what, count, batch);
+}
+
+frames frames_in(std::span<std::byte> memory, std::size_t bytes) {
+  frames made;
+  for (std::size_t index = 0; index < batch; ++index) {
+    made[index] = exo::frame_at(memory.data() + index * buffer_bytes, bytes, index);
+  }
+  return made;
+}
+
+/// A NIC's queue 0, used through its handle.
+struct handle {
+  exo::nic_queue queue;
+  std::size_t send(frames const &all) { return queue.try_send(all).value_or(0); }
+  std::size_t reap(completions &done) { return queue.try_reap(done).value_or(0); }
+  std::size_t post(frames const &all) { return queue.try_post(all).value_or(0); }
+  std::size_t receive(frames &all) { return queue.try_receive(all).value_or(0); }
+};
+
+/// A NIC's queue 0, used through the call table.
+struct raw {
+  u32 nic;
+  std::size_t send(frames const &all) { return count(exo::core().nic_tx(nic, 0, all.data(), batch)); }
+  std::size_t reap(completions &done) { return count(exo::core().nic_tx_reap(nic, 0, done.data(), batch)); }
+  std::size_t post(frames const &all) { return count(exo::core().nic_rx_post(nic, 0, all.data(), batch)); }
+  std::size_t receive(frames &all) { return count(exo::core().nic_rx_reap(nic, 0, all.data(), batch)); }
+  static std::size_t count(exo::i64 result) { return static_cast<std::size_t>(result); }
+};
+
+struct costs {
+  u64 transmit = 0;
+  u64 receive = 0;
+};
+
+/// Sends batches from one NIC to the other.
+template <typename Access>
+costs of_frames(Access &sender, Access &receiver) {
+  frames const out = [] {
+    auto const memory = take_pages(batch * buffer_bytes);
+    for (std::size_t index = 0; index < batch; ++index) {  // to all, no protocol
+      std::fill_n(memory.begin() + static_cast<std::ptrdiff_t>(index * buffer_bytes), 6, std::byte{0xff});
+    }
+    return frames_in(memory, frame_bytes);
+  }();
+  frames const buffers = frames_in(take_pages(batch * buffer_bytes), buffer_bytes);
+  frames in;
+  expect_batch(receiver.post(buffers), "posted");
+
+  costs worst;
+  for (int round = 0; round < rounds; ++round) {
+    completions done;
+    std::size_t sent = 0, reaped = 0, received = 0, posted = 0;
+    u64 const send = instructions_of([&] { sent = sender.send(out); });
+    wait_for_device();
+    u64 const reap = instructions_of([&] { reaped = sender.reap(done); });
+    u64 const receive = instructions_of([&] { received = receiver.receive(in); });
+    u64 const post = instructions_of([&] { posted = receiver.post(buffers); });  // all of them have come back
+    expect_batch(sent, "sent");
+    expect_batch(reaped, "reaped");
+    expect_batch(received, "received");
+    expect_batch(posted, "posted");
+    worst.transmit = std::max(worst.transmit, send + reap);
+    worst.receive = std::max(worst.receive, receive + post);
+  }
+  return worst;
+}
+
+/// Reads a block with each request.
+u64 of_requests(exo::disk_queue &queue) {
+  std::size_t const block_bytes = queue.record().block_bytes;
+  auto const memory = take_pages(batch * block_bytes);
+  std::array<exo::disk_op, batch> operations;
+  for (std::size_t index = 0; index < batch; ++index) {
+    operations[index] = exo::read_op(exo::lba{index}, memory.subspan(index * block_bytes, block_bytes), index);
+  }
+  u64 worst = 0;
+  for (int round = 0; round < rounds;) {
+    completions done;
+    std::size_t submitted = 0, reaped = 0;
+    u64 const submit = instructions_of([&] { submitted = queue.try_submit(operations).value_or(0); });
+    wait_for_device();
+    u64 const reap = instructions_of([&] { reaped = queue.try_reap(done).value_or(0); });
+    expect_batch(submitted, "submitted");
+    if (reaped == batch) {
+      if (std::ranges::any_of(done, [](exo::completion const &each) { return each.status != 0; })) exo::panic("read error");
+      worst = std::max(worst, submit + reap);
+      ++round;
+    }
+    while (reaped < batch) reaped += queue.try_reap(done).value_or(0);  // too early: the round does not count
+  }
+  return worst;
+}
+
+exo::nic open_nic(u32 number) {
+  auto card = exo::nic::open(number, 1, depth, take_pages(exo::nic::ring_bytes(exo::info().nics[number], 1, depth)));
+  if (!card) exo::panic("NIC {} does not open: {}", number, card.error());
+  return std::move(*card);
+}
+
+}  // namespace
+
+int main() {
+  if (exo::info().nics.size() < 2 || exo::info().disks.empty()) exo::panic("this is no machine of two NICs and a disk");
+  {
+    exo::nic sender = open_nic(0), receiver = open_nic(1);
+    handle from{*sender.take_queue()}, to{*receiver.take_queue()};
+    costs const cost = of_frames(from, to);
+    bench::print_figure("virtio-net-tx", cost.transmit, batch, "instructions");
+    bench::print_figure("virtio-net-rx", cost.receive, batch, "instructions");
+  }
+  {
+    exo::nic sender = open_nic(0), receiver = open_nic(1);
+    raw from{0}, to{1};
+    costs const cost = of_frames(from, to);
+    bench::print_figure("virtio-net-tx-raw", cost.transmit, batch, "instructions");
+    bench::print_figure("virtio-net-rx-raw", cost.receive, batch, "instructions");
+  }
+  auto disk = exo::disk::open(exo::disk_id{0}, 1, depth);
+  if (!disk) exo::panic("the disk does not open: {}", disk.error());
+  exo::disk_queue queue = *disk->take_queue();
+  bench::print_figure("virtio-blk-request", of_requests(queue), batch, "instructions");
+}

@@ -1,0 +1,74 @@
+#!/bin/bash
+# Prints the figures, a line `figure NAME VALUE UNIT` for each. Exit status 1: some could not be measured.
+#
+#   bios-total           boot sector, loader and core                                   goal: 13000 at most
+#   uefi-total           the same with the loader for UEFI                              goal: 13000 at most
+#   call-null            a call through the table and back, without the routine         goal: 6 at most
+#   boot-to-entry        the core's first 64-bit instruction to the program's entry
+#   boot-to-main         the same to main; one core, one NIC, one disk                  goal: 100000 at most
+#   boot-to-main-WAY     to main from where the loader of bios, uefi, pvh, microvm goes on without firmware; for pvh that is
+#                        the machine's first instruction                                goal: 100000 at most for pvh
+#   virtio-net-tx        per frame in batches of 32: send and reap                      goal: 60 at most
+#   virtio-net-rx        per frame in batches of 32: receive and repost                 goal: 60 at most
+#   virtio-net-*-raw     the same through the call table instead of the handles
+#   virtio-blk-request   per request at depth 32, submit to reap                        goal: 120 at most
+#   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
+#   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
+#   wordcount-one-core   how fast one core counts
+#   hello-wall           QEMU's start to its end with `hello`, two cores, median
+#   start-vs-linux       QEMU's start to the guest's first line: Linux over `hello`     goal: 10 at least
+#   start-vs-floor       the same: `hello` over an image that only prints               goal: 1.2 at most
+#
+# Instructions are the guest's, with one core under -icount shift=0, and the same in every run. The other figures depend on
+# the host; the speedup needs two idle processors.
+set -uo pipefail
+top=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$top" || exit 2
+export LC_ALL=C
+LIMIT_S=120
+BOOTS=9
+
+work=$(mktemp -d)
+export TMPDIR=$work
+trap 'rm -rf "$work"' EXIT
+missing=0
+
+# figures PROGRAM OPTIONS...: runs test/bench/PROGRAM.cpp and passes its figures on.
+figures() {
+  local program=$1 output
+  shift
+  if output=$(timeout --foreground $LIMIT_S ./run_x86-64.sh "test/bench/$program.cpp" "$@" 2>&1 </dev/null); then
+    grep '^figure ' <<<"$output"
+  else
+    echo "bench: $program has no figures: $output" >&2
+    missing=1
+  fi
+}
+
+# Milliseconds from QEMU's start to its end, the median of several.
+hello_wall() {
+  local command begin
+  command=$(./run_x86-64.sh hello --print) || return
+  for ((boot = 0; boot < BOOTS; boot++)); do
+    begin=${EPOCHREALTIME/./}
+    eval "timeout --foreground $LIMIT_S $command" >/dev/null 2>&1 </dev/null
+    echo $(((${EPOCHREALTIME/./} - begin) / 1000))
+  done | sort -n | sed -n "$(((BOOTS + 1) / 2))p"
+}
+
+truncate -s 1M "$work/disk"
+nic=virtio-net-pci,disable-legacy=on,romfile=
+hub=(-netdev hubport,id=net0,hubid=0 -device "$nic,netdev=net0" -netdev hubport,id=net1,hubid=0 -device "$nic,netdev=net1")
+make --no-print-directory -s text || exit 2
+
+tools/size.sh bios uefi | sed -n 's/^\([a-z]*-total\) \([0-9]*\)$/figure \1 \2 bytes/p'
+figures call --accel icount --cores 1 --net none
+figures boot --accel icount --cores 1 --disk "$work/disk"
+for way in bios uefi pvh microvm; do
+  figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
+done
+figures queues --accel icount --cores 1 --disk "$work/disk" --net none -- "${hub[@]}"
+figures speedup --cores 2 --disk build/text.txt --net none
+echo "figure hello-wall $(hello_wall) ms"
+test/bench/start.sh || missing=1
+exit $missing

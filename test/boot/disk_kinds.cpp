@@ -1,0 +1,122 @@
+// Disks that refuse: read-only, without a write cache, with blocks that cannot be read, and one that does not answer.
+// boot: --args read-only -- -drive if=none,id=d,format=raw,read-only=on,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
+// boot: --args no-cache -- -drive if=none,id=d,format=raw,cache=writethrough,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,write-cache=off,config-wce=off
+// boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
+// boot: --args silent --disk "$work/disk$(truncate -s 1M "$work/disk")"
+// prints: exo16: device 0000000000000010 does not answer
+// boot: --args silent -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
+// prints: does not answer
+// boot: --args silent-nic --net user
+// prints: does not answer
+#include "check.hpp"
+
+#include <string_view>
+
+using namespace check;
+
+namespace {
+
+constexpr u32 depth = 16;
+constinit std::byte *buffer = nullptr;
+
+disk_op operation(u8 kind, u64 block, u32 bytes = 512) {
+  disk_op made{};
+  made.kind = kind;
+  made.block = block;
+  made.address = kind == disk_flush ? 0 : address(buffer);
+  made.bytes = kind == disk_flush ? 0 : bytes;
+  return made;
+}
+
+/// Submits one operation; gives its status.
+i64 status_of(disk_op const &op) {
+  i64 const taken = core().disk_submit(0, 0, &op, 1);
+  if (taken != 1) return taken;
+  completion done{};
+  for (u64 const end = ticks() + 20 * info().tsc_hz; core().disk_reap(0, 0, &done, 1) == 0;) {
+    if (ticks() > end) panic("no completion");
+  }
+  return done.status;
+}
+
+i64 open_disk() {
+  static std::byte *const rings = take_pages(u64{depth} * info().disks[0].depth_bytes);
+  return core().disk_open(0, 1, depth, rings, u64{depth} * info().disks[0].depth_bytes);
+}
+
+void read_only() {
+  same(info().disks[0].features & disk_read_only, disk_read_only);
+  same(open_disk(), 0);
+  same(status_of(operation(disk_read, 0)), 0);
+  same(status_of(operation(disk_write, 0)), -static_cast<i64>(error::unsupported));
+  disk_op const both[] = {operation(disk_read, 0), operation(disk_write, 0)};
+  calling(core().disk_submit).refuses(error::unsupported, 0, 0, both, 2);
+  completion none{};
+  same(core().disk_reap(0, 0, &none, 1), 0);
+  same(status_of(operation(disk_read, 1)), 0);
+}
+
+void no_cache() {
+  same(info().disks[0].features & disk_write_cache, 0);
+  same(open_disk(), 0);
+  same(status_of(operation(disk_write, 5)), 0);
+  same(status_of(operation(disk_flush, 0)), -static_cast<i64>(error::unsupported));
+  same(status_of(operation(disk_read, 5)), 0);
+}
+
+void bad_block() {
+  same(open_disk(), 0);
+  for (u32 round = 0; round < 3; ++round) {
+    same(status_of(operation(disk_read, 99)), 0);
+    same(status_of(operation(disk_read, 100)), -static_cast<i64>(error::io));
+    same(status_of(operation(disk_read, 98, 4096)), -static_cast<i64>(error::io));
+    same(status_of(operation(disk_read, 101)), 0);
+    same(status_of(operation(disk_write, 100)), 0);
+  }
+}
+
+/// A device whose registers the test has switched off: open ends in time, and it comes back. QEMU's absent registers read
+/// as 0, so that a reset seems to be done.
+template <typename Open, typename Close>
+void silent(u32 function, Open open, Close close) {
+  constexpr u32 command = 4, decode = 3;
+  u32 const before = static_cast<u32>(core().pci_read(function, command, 2));
+  auto const answers = [&](bool on) { core().pci_write(function, command, 2, on ? before : before & ~decode); };
+  for (u32 round = 0; round < 2; ++round) {
+    answers(false);
+    u64 const start = ticks();
+    same(open(), -static_cast<i64>(error::timeout));
+    that(ticks() - start < 20 * info().tsc_hz, "open took very long");
+    same(close(), -static_cast<i64>(error::closed));
+    answers(true);
+    same(open(), 0);
+    answers(false);
+    i64 const closed = close();
+    that(closed == 0 || closed == -static_cast<i64>(error::timeout), "close fails in another way");
+    same(close(), -static_cast<i64>(error::closed));
+    answers(true);
+    same(open(), 0);
+    same(close(), 0);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  if (argc != 2) return 2;
+  std::string_view const kind = argv[1];
+  buffer = take_pages(page_bytes);
+  if (kind == "silent-nic") {
+    nic_record const &nic = info().nics[0];
+    std::byte *const rings = take_pages(u64{depth} * nic.depth_bytes);
+    silent(nic.function, [&] { return core().nic_open(0, 1, depth, rings, u64{depth} * nic.depth_bytes); },
+           [] { return core().nic_close(0); });
+    return verdict();
+  }
+  if (info().disks.size() != 1) return 3;
+  if (kind == "read-only") read_only();
+  if (kind == "no-cache") no_cache();
+  if (kind == "bad-block") bad_block();
+  if (kind == "silent") silent(info().disks[0].function, open_disk, [] { return core().disk_close(0); });
+  return verdict();
+}

@@ -1,0 +1,279 @@
+// Disk queues on real devices: data, scatter-gather, full queues, waking, closing in the middle, all cores at once.
+// boot: --cores 4 --disk "$work/disk$(truncate -s 8M "$work/disk")"
+// boot: --cores 2 -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=2,disable-legacy=on,romfile=,logical_block_size=4096,physical_block_size=4096
+// boot: --cores 2 -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device pcie-root-port,id=root,chassis=1 -device virtio-blk-pci,drive=d,num-queues=2,bus=root
+// boot: --cores 2 -- -machine pc -cpu qemu64 -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=1,queue-size=64
+// boot: --cores 2 -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=2,vectors=0
+// boot: --cores 3 -- -drive if=none,id=d,format=raw,cache=unsafe,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=3,seg-max-adjust=off,queue-size=128
+#include "check.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+using namespace check;
+
+namespace {
+
+constexpr u32 core_limit = 4, ring_depth = 16;
+constexpr u64 piece_bytes = 16 * 4096;
+
+disk_record const &record() { return info().disks[0]; }
+u32 block() { return record().block_bytes; }
+constinit u32 queues = 1;
+
+u64 patience() { return ticks() + 20 * info().tsc_hz; }
+
+disk_op operation(u8 kind, u64 cookie, u64 first, void const *memory, u64 bytes, u8 flags = 0) {
+  disk_op made{};
+  made.kind = kind;
+  made.flags = flags;
+  made.cookie = cookie;
+  made.block = first;
+  made.address = address(memory);
+  made.bytes = static_cast<u32>(bytes);
+  return made;
+}
+
+u64 pattern(u64 place, u64 seed) { return (place + seed) * 0x9E3779B97F4A7C15 ^ seed << 7; }
+
+void fill(std::byte *memory, u64 bytes, u64 seed) {
+  for (u64 at = 0; at < bytes; at += 8) {
+    u64 const word = pattern(at, seed);
+    std::memcpy(memory + at, &word, 8);
+  }
+}
+
+bool filled(std::byte const *memory, u64 bytes, u64 seed) {
+  for (u64 at = 0; at < bytes; at += 8) {
+    u64 const word = pattern(at, seed);
+    if (std::memcmp(memory + at, &word, 8) != 0) return false;
+  }
+  return true;
+}
+
+void submits(u32 queue, disk_op const *ops, u32 count, where at = where::current()) {
+  same(core().disk_submit(0, queue, ops, count), count, at);
+}
+
+/// Waits for completions; each has to be right.
+void finish(u32 queue, u32 count, where at = where::current()) {
+  u64 const end = patience();
+  for (u32 got = 0; got < count;) {
+    completion done[4]{};
+    i64 const some = core().disk_reap(0, queue, done, 4);
+    if (some < 0 || ticks() > end) return fail(at, "completions are missing; status", some);
+    for (i64 each = 0; each < some; ++each) same(done[each].status, 0, at);
+    got += static_cast<u32>(some);
+  }
+}
+
+void one(u32 queue, disk_op const &op, where at = where::current()) {
+  submits(queue, &op, 1, at);
+  finish(queue, 1, at);
+}
+
+std::byte *take_rings(u32 count, u32 depth) { return take_pages(u64{count} * depth * record().depth_bytes); }
+
+void open(u32 count, u32 depth, std::byte *rings, where at = where::current()) {
+  same(core().disk_open(0, count, depth, rings, u64{count} * depth * record().depth_bytes), 0, at);
+}
+
+// --- one core
+
+void all_sizes_and_places(std::byte *memory) {
+  for (u64 blocks = 1; blocks * block() <= piece_bytes; blocks = blocks * 2 + 1) {
+    for (u64 const place : {u64{0}, u64{1}, record().blocks / 2, record().blocks - blocks}) {
+      for (u64 const shift : {0, 1, 511}) {  // unaligned memory
+        u64 const bytes = blocks * block();
+        std::byte *const at = memory + shift;
+        fill(at, bytes, place + shift);
+        one(0, operation(disk_write, 1, place, at, bytes));
+        std::memset(at, 0, bytes);
+        one(0, operation(disk_read, 2, place, at, bytes));
+        if (!filled(at, bytes, place + shift)) return fail(where::current(), "other data; blocks, place", blocks, place);
+      }
+    }
+  }
+}
+
+void parts_are_one_operation(std::byte *memory) {
+  u64 const bytes = 8 * u64{block()};
+  std::byte *const back = memory + piece_bytes;
+  fill(memory, bytes, 77);
+  // Written from parts of uneven lengths, read in one, and the other way round.
+  u64 const cuts[] = {0, 8, block() - 8, block() + 24, 5 * u64{block()}, bytes - 8, bytes};
+  disk_op parts[6];
+  for (u32 at = 0; at < 6; ++at) {
+    parts[at] = operation(disk_write, at == 0 ? 5 : 99, 3, memory + cuts[at], cuts[at + 1] - cuts[at], at < 5 ? disk_more : 0);
+  }
+  for (u32 round = 0; round < 2; ++round) {
+    submits(0, parts, 6);
+    completion done{};
+    u64 const end = patience();
+    while (core().disk_reap(0, 0, &done, 1) == 0 && ticks() < end) {
+    }
+    same(static_cast<i64>(done.cookie), 5);
+    same(done.status, 0);
+    same(core().disk_reap(0, 0, &done, 1), 0);  // one completion for all parts
+    if (round == 0) {
+      std::memset(back, 0, bytes);
+      one(0, operation(disk_read, 6, 3, back, bytes));
+      that(filled(back, bytes, 77), "what was written from parts is something else");
+      std::memset(memory, 0, bytes);
+      for (disk_op &each : parts) each.kind = disk_read;
+    } else {
+      that(filled(memory, bytes, 77), "what was read into parts is something else");
+    }
+  }
+}
+
+void full_queue_takes_what_fits(std::byte *memory) {
+  std::array<disk_op, ring_depth + 4> ops;
+  for (u64 at = 0; at < ops.size(); ++at) ops[at] = operation(disk_read, at, 0, memory, block());
+  same(core().disk_submit(0, 0, ops.data(), ops.size()), ring_depth);
+  completion done{};
+  u64 const end = patience();
+  std::array<bool, ring_depth + 4> seen{};
+  auto const reap = [&] {
+    while (core().disk_reap(0, 0, &done, 1) == 0 && ticks() < end) {
+    }
+    same(done.status, 0);
+    that(done.cookie < seen.size() && !seen[done.cookie], "a cookie came twice, or none that was given");
+    seen[done.cookie % seen.size()] = true;
+  };
+  reap();
+  same(core().disk_submit(0, 0, ops.data() + ring_depth, 4), 1);  // room for one
+  for (u32 left = 0; left < ring_depth; ++left) reap();
+  same(core().disk_reap(0, 0, &done, 1), 0);
+  same(core().disk_submit(0, 0, ops.data() + ring_depth + 1, 3), 3);
+  for (u32 left = 0; left < 3; ++left) reap();
+  same(std::count(seen.begin(), seen.end(), true), ring_depth + 4);
+
+  // Of an operation of which not all parts fit, none is begun.
+  for (u64 at = 0; at < 4; ++at) ops[ring_depth - 2 + at].flags = at < 3 ? disk_more : 0;
+  same(core().disk_submit(0, 0, ops.data(), ring_depth + 2), ring_depth - 2);
+  finish(0, ring_depth - 2);
+  same(core().disk_submit(0, 0, ops.data() + ring_depth - 2, 4), 4);
+  finish(0, 1);
+  for (u64 at = 0; at < ring_depth; ++at) ops[at].flags = at + 1 < ring_depth ? disk_more : 0;  // as many as there is room
+  same(core().disk_submit(0, 0, ops.data(), ring_depth), ring_depth);
+  finish(0, 1);
+}
+
+void flushes(std::byte *memory) {
+  disk_op const both[] = {operation(disk_write, 1, 9, memory, block()), operation(disk_flush, 2, 0, nullptr, 0)};
+  submits(0, both, 2);
+  finish(0, 2);
+}
+
+void close_in_the_middle(std::byte *memory, std::byte *rings) {
+  for (u32 round = 0; round < 20; ++round) {
+    std::array<disk_op, ring_depth> ops;
+    for (u64 at = 0; at < ops.size(); ++at) ops[at] = operation(disk_read, at, at, memory + at * block(), block());
+    submits(0, ops.data(), ring_depth);
+    same(core().disk_close(0), 0);
+    std::memset(memory, 0x5A, piece_bytes);  // the program's again: nothing may come any more
+    std::memset(rings, 0x5A, u64{ring_depth} * record().depth_bytes);
+    for (u64 const end = ticks() + info().tsc_hz / 2000; ticks() < end;) exo::pause();
+    bool const untouched = std::all_of(memory, memory + piece_bytes, [](std::byte each) { return each == std::byte{0x5A}; });
+    that(untouched, "the device wrote into memory after it was closed");
+    open(1, ring_depth, rings);
+    one(0, operation(disk_read, 1, 0, memory, block()));
+  }
+}
+
+// --- waking
+
+void armed_queue_wakes(u32 queue, std::byte *memory) {
+  completion done{};
+  if (record().interrupts == 0) {
+    same(core().disk_arm(0, queue), -static_cast<i64>(error::unsupported));
+    return;
+  }
+  disk_op const read = operation(disk_read, 1, local().index, memory, block());
+  for (u32 round = 0; round < 50; ++round) {
+    core().core_idle(0);
+    same(core().disk_arm(0, queue), 0);
+    submits(queue, &read, 1);
+    u64 const end = patience();
+    i64 events = 0;
+    while ((events & 1 << event_queue) == 0 && ticks() < end) events = core().core_idle(end);
+    same(events & 1 << event_queue, 1 << event_queue);
+    same(core().disk_reap(0, queue, &done, 1), 1);
+  }
+  submits(queue, &read, 1);  // work that is there already
+  for (u64 const end = patience(); core().disk_arm(0, queue) != 1 && ticks() < end;) exo::pause();
+  same(core().disk_arm(0, queue), 1);
+  same(core().disk_reap(0, queue, &done, 1), 1);
+
+  same(core().disk_arm(0, queue), 0);  // reaping disarms
+  same(core().disk_reap(0, queue, &done, 1), 0);
+  bool quiet = false;  // an interrupt of before may come late, but not every time
+  for (u32 round = 0; round < 20 && !quiet; ++round) {
+    core().core_idle(0);
+    one(queue, read);
+    quiet = (core().core_idle(ticks() + info().tsc_hz / 1000) & 1 << event_queue) == 0;
+  }
+  that(quiet, "a disarmed queue interrupts");
+}
+
+// --- all cores at once, each with its own queue
+
+void each_core_with_its_queue() {
+  u32 const me = local().index;
+  if (me >= queues) return;
+  std::byte *const memory = take_pages(ring_depth * 4096);
+  u64 const share = record().blocks / core_limit;
+  u64 random = me + 1;
+  for (u32 round = 0; round < 60; ++round) {
+    std::array<disk_op, ring_depth> ops;
+    std::array<u64, ring_depth> places{};
+    u64 const step = share / ring_depth;
+    for (u64 at = 0; at < ring_depth; ++at) {
+      random = random * 6364136223846793005 + 1442695040888963407;
+      places[at] = me * share + at * step + (random >> 33) % step;
+      fill(memory + at * 4096, block(), places[at] * 1000 + round);
+      ops[at] = operation(disk_write, at, places[at], memory + at * 4096, block());
+    }
+    submits(me, ops.data(), ring_depth);
+    finish(me, ring_depth);
+    std::memset(memory, 0, ring_depth * 4096);
+    for (disk_op &each : ops) each.kind = disk_read;
+    submits(me, ops.data(), ring_depth);
+    finish(me, ring_depth);
+    for (u64 at = 0; at < ring_depth; ++at) {
+      if (!filled(memory + at * 4096, block(), places[at] * 1000 + round)) {
+        return fail(where::current(), "another core's data; block, round", places[at], round);
+      }
+    }
+  }
+  armed_queue_wakes(me, memory);
+}
+
+}  // namespace
+
+int main() {
+  same(info().disks.size(), 1);
+  queues = std::min({record().queue_max, core_count(), core_limit});
+  std::byte *const memory = take_pages(2 * piece_bytes);
+  std::byte *const rings = take_rings(queues, ring_depth);
+
+  open(1, ring_depth, rings);
+  all_sizes_and_places(memory);
+  parts_are_one_operation(memory);
+  full_queue_takes_what_fits(memory);
+  flushes(memory);
+  armed_queue_wakes(0, memory);
+  close_in_the_middle(memory, rings);
+  same(core().disk_close(0), 0);
+
+  open(queues, ring_depth, rings);
+  run_on_all([] { each_core_with_its_queue(); });
+  same(core().disk_close(0), 0);
+
+  open(record().queue_max, record().depth_max, take_rings(record().queue_max, record().depth_max));
+  for (u32 queue = 0; queue < record().queue_max; ++queue) one(queue, operation(disk_read, 1, 0, memory, block()));
+  same(core().disk_close(0), 0);
+  return verdict();
+}

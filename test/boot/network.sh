@@ -1,0 +1,86 @@
+# The wire: ping and UDP between the Linux stack and a program.
+
+# echoed FILE ADDRESS PORT: sends FILE as one message and compares what comes back.
+echoed() (
+  exec 3<>"/dev/udp/$2/$3"
+  dd if="$1" bs=65536 count=1 status=none >&3
+  timeout --foreground 5 dd bs=65536 count=1 status=none <&3 | cmp - "$1"
+)
+
+# messages ADDRESS PORT SEED SIZE...: a message of each of these sizes comes back.
+messages() {
+  local address=$1 port=$2 file=$work/message.$3 size
+  shift 3
+  for size in "$@"; do
+    head -c "$size" /dev/urandom >"$file"
+    echoed "$file" "$address" "$port" || fail "a message of $size bytes does not come back"
+  done
+}
+
+# pinged OPTIONS...: all pings are answered.
+pinged() {
+  local report
+  report=$(ping -n -q -W 5 "$@" 10.0.2.15) && [[ $report == *' 0% packet loss'* ]] || fail "$report"
+}
+
+# From the Linux side of a TAP device.
+ping_and_echo() {
+  boot echo --net tap:exo0 --args "ip=10.0.2.15/24 port=7 quit"
+  answers_everything
+}
+
+# Asks the echo that was booted all it can answer, and ends it.
+answers_everything() {
+  local client clients=()
+  wait_for "$work/console" "10.0.2.15" 60
+  pinged -c 3 -i 0.2
+  pinged -c 2 -i 0.2 -s 1472
+  pinged -f -c 2000
+  pinged -f -l 16 -c 2000 -s 1472
+  messages 10.0.2.15 7 0 1 2 17 18 19 60 100 511 512 1000 1024 1400 1471 1472
+  # Several clients at once, while pings come as fast as they can.
+  for client in 1 2 3 4; do
+    messages 10.0.2.15 7 $client {1..1472..40} &
+    clients+=($!)
+  done
+  pinged -f -c 1000
+  for client in "${clients[@]}"; do wait "$client" || fail "a client has lost a message"; done
+  echo -n quit >/dev/udp/10.0.2.15/7
+  ended
+  expect_status 0
+}
+
+test_tap() {
+  in_network ping_and_echo
+}
+
+test_tap_with_queues() {
+  in_network ping_and_echo multi_queue
+}
+
+one_core() {
+  boot echo --cores 1 --net tap:exo0 --args quit
+  wait_for "$work/console" "10.0.2.15" 60
+  messages 10.0.2.15 7 0 100
+  echo -n quit >/dev/udp/10.0.2.15/7
+  ended
+  expect_status 0
+}
+
+test_tap_with_queues_and_one_core() {
+  in_network one_core multi_queue
+}
+
+# Through QEMU's own network, from a port of this machine.
+test_user_forward() {
+  local port=$((20000 + $$ % 20000))
+  boot echo --net user --forward $port:7 --args "port=7 quit"
+  wait_for "$work/console" "10.0.2.15" 60
+  messages 127.0.0.1 $port 0 1 100 1000 1472
+  run hello --net user --forward $port:7
+  expect_status 2
+  expect_text "is in use"
+  echo -n quit >/dev/udp/127.0.0.1/$port
+  ended
+  expect_status 0
+}

@@ -1,0 +1,327 @@
+// NIC queues on real devices: what the first NIC sends arrives at the second one, in order, whole, and nothing else.
+// boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,disable-legacy=on,romfile= -device virtio-net-pci,netdev=b,disable-legacy=on,romfile=
+// boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,rx_queue_size=512 -device pcie-root-port,id=root,chassis=1 -device virtio-net-pci,netdev=b,bus=root,romfile=,host_mtu=4000
+// boot: --cores 2 -- -machine pc -cpu qemu64 -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,mrg_rxbuf=off -device virtio-net-pci,netdev=b,romfile=
+// boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,vectors=0 -device virtio-net-pci,netdev=b,romfile=,vectors=0
+#include "check.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+using namespace check;
+
+namespace {
+
+constexpr u32 ring_depth = 16;
+constexpr u64 buffer_bytes = 4096;
+constexpr u32 sender = 0, receiver = 1;
+constexpr u64 ethertype_at = 12, header_bytes = 14;
+
+constinit std::byte *sent = nullptr, *received = nullptr;  // ring_depth buffers each
+constinit std::array<std::byte *, 2> rings{};
+
+nic_record const &record(u32 nic) { return info().nics[nic]; }
+u32 longest() { return std::min(record(sender).mtu, record(receiver).mtu) + u32{header_bytes}; }
+u64 patience() { return ticks() + 20 * info().tsc_hz; }
+
+frame entry(u64 cookie, void const *memory, u64 bytes, u8 flags = 0) {
+  frame made{};
+  made.address = address(memory);
+  made.cookie = cookie;
+  made.bytes = static_cast<u32>(bytes);
+  made.flags = flags;
+  return made;
+}
+
+/// A broadcast of an ethertype for experiments, numbered, and filled with a pattern.
+void write_frame(std::byte *at, u64 bytes, u64 number) {
+  std::memset(at, 0xFF, 6);
+  std::memcpy(at + 6, record(sender).mac, 6);
+  at[ethertype_at] = std::byte{0x88};
+  at[ethertype_at + 1] = std::byte{0xB5};
+  for (u64 place = header_bytes; place < bytes; ++place) {
+    at[place] = static_cast<std::byte>(place < header_bytes + 8 ? number >> 8 * (place - header_bytes) : place * 7 + number);
+  }
+}
+
+bool is_frame(std::byte const *at, u64 bytes, u64 number) {
+  static std::byte expected[buffer_bytes];
+  write_frame(expected, bytes, number);
+  return std::memcmp(at, expected, bytes) == 0;
+}
+
+void open_both(u32 depth = ring_depth) {
+  for (u32 nic : {sender, receiver}) {
+    same(core().nic_open(nic, 1, depth, rings[nic], u64{depth} * record(nic).depth_bytes), 0);
+    same(core().nic_link(nic), 1);
+  }
+}
+
+void close_both() {
+  for (u32 nic : {sender, receiver}) same(core().nic_close(nic), 0);
+}
+
+void post(u64 count, u64 first = 0, where at = where::current()) {
+  std::array<frame, ring_depth> buffers;
+  for (u64 each = 0; each < count; ++each) {
+    buffers[each] = entry(first + each, received + (first + each) * buffer_bytes, buffer_bytes);
+  }
+  same(core().nic_rx_post(receiver, 0, buffers.data(), static_cast<u32>(count)), static_cast<i64>(count), at);
+}
+
+void send(frame const *frames, u32 count, where at = where::current()) {
+  same(core().nic_tx(sender, 0, frames, count), count, at);
+}
+
+/// Waits until so many frames are sent; returns the cookie of the last.
+u64 finish_sending(u32 count, where at = where::current()) {
+  completion done{};
+  u64 const end = patience();
+  for (u32 got = 0; got < count;) {
+    i64 const some = core().nic_tx_reap(sender, 0, &done, 1);
+    if (some < 0 || ticks() > end) {
+      fail(at, "frames are not sent; result", some);
+      return 0;
+    }
+    if (some == 1) same(done.status, 0, at);
+    got += static_cast<u32>(some);
+  }
+  return done.cookie;
+}
+
+frame receive(where at = where::current()) {
+  frame got{};
+  u64 const end = patience();
+  i64 some = 0;
+  while (some == 0 && ticks() < end) some = core().nic_rx_reap(receiver, 0, &got, 1);
+  same(some, 1, at);
+  return got;
+}
+
+// --- one core
+
+void frames_of_all_lengths_arrive() {
+  u64 number = 1;
+  for (u32 bytes = 60; bytes <= longest(); bytes = bytes < longest() && bytes + 97 > longest() ? longest() : bytes + 97) {
+    post(1, 3);
+    write_frame(sent, bytes, ++number);
+    std::memset(received + 3 * buffer_bytes, 0, buffer_bytes);
+    frame const one = entry(number, sent, bytes);
+    send(&one, 1);
+    same(static_cast<i64>(finish_sending(1)), static_cast<i64>(number));
+    frame const got = receive();
+    same(got.bytes, bytes);
+    same(static_cast<i64>(got.cookie), 3);
+    same(static_cast<i64>(got.address), static_cast<i64>(address(received + 3 * buffer_bytes)));
+    same(got.flags, 0);
+    that(is_frame(received + 3 * buffer_bytes, bytes, number), "another frame came");
+    same(static_cast<i64>(received[3 * buffer_bytes + bytes]), 0);
+  }
+}
+
+void parts_are_one_frame() {
+  u64 const bytes = 1000, cuts[] = {0, 14, 34, 35, 500, bytes};
+  write_frame(sent, bytes, 5);
+  std::array<frame, 5> parts;
+  for (u32 at = 0; at < 5; ++at) {
+    parts[at] = entry(at == 0 ? 70 : 99, sent + cuts[at], cuts[at + 1] - cuts[at], at < 4 ? u8{frame_more} : u8{0});
+  }
+  // A buffer in parts as well: its first bytes lie elsewhere than the others.
+  frame const buffer[] = {entry(4, received, 100, frame_more), entry(99, received + buffer_bytes, buffer_bytes)};
+  same(core().nic_rx_post(receiver, 0, buffer, 2), 2);
+  send(parts.data(), 5);
+  same(static_cast<i64>(finish_sending(1)), 70);
+  frame const got = receive();
+  same(got.bytes, static_cast<i64>(bytes));
+  same(static_cast<i64>(got.cookie), 4);
+  same(static_cast<i64>(got.address), static_cast<i64>(address(received)));
+  std::memmove(received + 100, received + buffer_bytes, bytes - 100);
+  that(is_frame(received, bytes, 5), "the parts are another frame");
+  completion done{};
+  same(core().nic_tx_reap(sender, 0, &done, 1), 0);  // one completion for all parts
+  frame more{};
+  same(core().nic_rx_reap(receiver, 0, &more, 1), 0);
+}
+
+void full_rings_take_what_fits() {
+  std::array<frame, ring_depth + 4> buffers, frames;
+  for (u64 at = 0; at < buffers.size(); ++at) buffers[at] = entry(at, received, buffer_bytes);
+  same(core().nic_rx_post(receiver, 0, buffers.data(), ring_depth + 4), ring_depth);
+  same(core().nic_rx_post(receiver, 0, buffers.data(), 1), 0);
+  for (u64 at = 0; at < frames.size(); ++at) frames[at] = entry(at, sent, 60);
+  write_frame(sent, 60, 9);
+  same(core().nic_tx(sender, 0, frames.data(), ring_depth + 4), ring_depth);
+  finish_sending(ring_depth);
+  for (u64 at = 0; at < ring_depth; ++at) same(static_cast<i64>(receive().cookie), static_cast<i64>(at));
+  frame none{};
+  same(core().nic_rx_reap(receiver, 0, &none, 1), 0);
+
+  // Of a frame of which not all parts fit, none is begun.
+  for (u64 at = 0; at < 3; ++at) frames[ring_depth - 2 + at].flags = at < 2 ? u8{frame_more} : u8{0};
+  same(core().nic_rx_post(receiver, 0, buffers.data(), ring_depth), ring_depth);
+  same(core().nic_tx(sender, 0, frames.data(), ring_depth + 1), ring_depth - 2);
+  finish_sending(ring_depth - 2);
+  for (u64 at = 0; at < ring_depth - 2; ++at) receive();
+  send(frames.data() + ring_depth - 2, 3);
+  finish_sending(1);
+  same(receive().bytes, 180);
+  close_both();  // a buffer is still posted
+  open_both();
+}
+
+void closed_nic_leaves_memory_alone() {
+  frame const one = entry(1, sent, 200);
+  for (u32 round = 0; round < 20; ++round) {
+    post(ring_depth);
+    for (u32 each = 0; each < 4; ++each) send(&one, 1);
+    same(core().nic_close(receiver), 0);
+    std::memset(received, 0x5A, ring_depth * buffer_bytes);
+    std::memset(rings[receiver], 0x5A, ring_depth * record(receiver).depth_bytes);
+    for (u64 const end = ticks() + info().tsc_hz / 2000; ticks() < end;) exo::pause();
+    bool const untouched = std::all_of(received, received + ring_depth * buffer_bytes,
+                                       [](std::byte each) { return each == std::byte{0x5A}; });
+    that(untouched, "the NIC wrote into memory after it was closed");
+    same(core().nic_close(sender), 0);
+    open_both();
+  }
+}
+
+// --- waking
+
+void armed_ring_wakes(u32 ring) {
+  frame const one = entry(1, sent, 60);
+  frame got{};
+  completion done{};
+  if (record(receiver).interrupts == 0) {
+    same(core().nic_arm(receiver, 0, ring), -static_cast<i64>(error::unsupported));
+    return;
+  }
+  for (u32 round = 0; round < 50; ++round) {
+    post(1);
+    u32 const nic = ring == ring_tx ? sender : receiver;
+    core().core_idle(0);
+    same(core().nic_arm(nic, 0, ring), 0);
+    send(&one, 1);
+    u64 const end = patience();
+    i64 events = 0;
+    while ((events & 1 << event_queue) == 0 && ticks() < end) events = core().core_idle(end);
+    same(events & 1 << event_queue, 1 << event_queue);
+    finish_sending(1);
+    receive();
+  }
+  post(1);
+  send(&one, 1);
+  finish_sending(1);
+  for (u64 const end = patience(); core().nic_arm(receiver, 0, ring_rx) != 1 && ticks() < end;) exo::pause();
+  same(core().nic_arm(receiver, 0, ring_rx), 1);
+  same(core().nic_rx_reap(receiver, 0, &got, 1), 1);
+
+  same(core().nic_arm(receiver, 0, ring_rx), 0);  // reaping disarms
+  same(core().nic_rx_reap(receiver, 0, &got, 1), 0);
+  same(core().nic_arm(sender, 0, ring_tx), 0);
+  same(core().nic_tx_reap(sender, 0, &done, 1), 0);
+  bool quiet = false;  // an interrupt of before may come late, but not every time
+  for (u32 round = 0; round < 20 && !quiet; ++round) {
+    core().core_idle(0);
+    post(1);
+    send(&one, 1);
+    finish_sending(1);
+    receive();
+    quiet = (core().core_idle(ticks() + info().tsc_hz / 1000) & 1 << event_queue) == 0;
+  }
+  that(quiet, "a disarmed queue interrupts");
+}
+
+void batches_arrive_in_order() {
+  for (u64 round = 0; round < 300; ++round) {
+    std::array<frame, ring_depth> batch;
+    post(ring_depth);
+    for (u64 at = 0; at < ring_depth; ++at) {
+      u64 const bytes = 60 + (round * 31 + at * 7) % 900;
+      write_frame(sent + at * buffer_bytes, bytes, round * ring_depth + at);
+      batch[at] = entry(at, sent + at * buffer_bytes, bytes);
+    }
+    send(batch.data(), ring_depth);
+    for (u64 at = 0; at < ring_depth; ++at) {
+      frame const got = receive();
+      same(got.bytes, batch[at].bytes);
+      that(is_frame(received + got.cookie * buffer_bytes, got.bytes, round * ring_depth + at), "another frame, or order");
+    }
+    finish_sending(ring_depth);
+  }
+}
+
+// --- two cores, each with a NIC
+
+/// More than the receiver has buffers for: what the emulated wire holds back, it may deliver in another order.
+void flood() {
+  constexpr u64 count = 20'000;
+  static constinit std::array<bool, count> came{};
+  job receiving([] {
+    post(ring_depth);
+    u64 wrong = 0;
+    for (u64 number = 0; number < count; ++number) {
+      frame got{};
+      u64 const end = patience();
+      while (core().nic_rx_reap(receiver, 0, &got, 1) == 0) {
+        if (record(receiver).interrupts != 0 && core().nic_arm(receiver, 0, ring_rx) == 0) core().core_idle(end);
+        if (ticks() > end) return fail(where::current(), "no more frames after", number);
+      }
+      auto *const bytes = reinterpret_cast<std::byte *>(got.address);
+      u64 its_number = 0;
+      std::memcpy(&its_number, bytes + header_bytes, sizeof(its_number));
+      if (its_number >= count || came[its_number] || got.bytes != 60 + its_number % 500 ||
+          !is_frame(bytes, got.bytes, its_number)) {
+        ++wrong;
+      } else {
+        came[its_number] = true;
+      }
+      frame const again = entry(got.cookie, bytes, buffer_bytes);
+      same(core().nic_rx_post(receiver, 0, &again, 1), 1);
+    }
+    same(static_cast<i64>(wrong), 0);
+  });
+  auto running = run_on(core_id{1}, receiving);
+  that(running.has_value(), "core 1 does not start");
+  u64 next = 0, done = 0;
+  while (done < count && failures == 0) {
+    frame batch[4];
+    u32 some = 0;
+    for (; some < 4 && next + some < count && next + some < done + ring_depth; ++some) {
+      std::byte *const at = sent + (next + some) % ring_depth * buffer_bytes;
+      write_frame(at, 60 + (next + some) % 500, next + some);
+      batch[some] = entry(next + some, at, 60 + (next + some) % 500);
+    }
+    if (some != 0) next += static_cast<u64>(core().nic_tx(sender, 0, batch, some));
+    completion sent_ones[4];
+    i64 const reaped = core().nic_tx_reap(sender, 0, sent_ones, 4);
+    for (i64 each = 0; each < reaped; ++each) same(static_cast<i64>(sent_ones[each].cookie), static_cast<i64>(done++));
+  }
+}
+
+}  // namespace
+
+int main() {
+  if (info().nics.size() != 2) return 2;
+  sent = take_pages(ring_depth * buffer_bytes);
+  received = take_pages(ring_depth * buffer_bytes);
+  for (u32 nic : {sender, receiver}) rings[nic] = take_pages(u64{record(nic).depth_max} * record(nic).depth_bytes);
+  that(std::memcmp(record(0).mac, record(1).mac, 6) != 0, "both NICs have one address");
+
+  open_both();
+  frames_of_all_lengths_arrive();
+  parts_are_one_frame();
+  full_rings_take_what_fits();
+  armed_ring_wakes(ring_rx);
+  armed_ring_wakes(ring_tx);
+  armed_ring_wakes(ring_rx | ring_tx);
+  closed_nic_leaves_memory_alone();
+  batches_arrive_in_order();
+  flood();
+  close_both();
+  open_both(std::min(record(sender).depth_max, record(receiver).depth_max));
+  frames_of_all_lengths_arrive();
+  close_both();
+  return verdict();
+}

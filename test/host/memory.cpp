@@ -1,0 +1,191 @@
+#include <exo/memory.hpp>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <exo/heap.hpp>
+#include <random>
+#include <vector>
+
+#include "fake.hpp"
+
+using exo::u64;
+
+TEST_CASE("pages: split, aligned, joined again") {
+  fake::machine machine({.cores = 1});
+  exo::page_pool pool;
+  pool.start(exo::info().memory);
+  u64 const all = pool.free().bytes;
+  REQUIRE(all == u64{16} << 20);
+
+  std::byte *const a = *pool.take(1);
+  std::byte *const b = *pool.take(3 * exo::page_bytes);
+  std::byte *const c = *pool.take(exo::page_bytes, u64{1} << 20);
+  CHECK(b == a + exo::page_bytes);
+  CHECK(reinterpret_cast<u64>(c) % (u64{1} << 20) == 0);
+  CHECK(pool.free().bytes == all - 5 * exo::page_bytes);
+
+  pool.give(reinterpret_cast<u64>(a), exo::page_bytes);
+  pool.give(reinterpret_cast<u64>(c), exo::page_bytes);
+  pool.give(reinterpret_cast<u64>(b), 3 * exo::page_bytes);
+  CHECK(pool.free().bytes == all);
+  CHECK(pool.free().longest == all);
+}
+
+TEST_CASE("pages: what cannot be had is an error") {
+  fake::machine machine({.cores = 1});
+  exo::page_pool pool;
+  pool.start(exo::info().memory);
+  u64 const all = pool.free().bytes;
+  CHECK(pool.take(0).error() == exo::error::range);
+  CHECK(pool.take(1, 3 * exo::page_bytes).error() == exo::error::range);
+  CHECK(pool.take(1, 8).error() == exo::error::range);
+  CHECK(pool.take(1, 0).error() == exo::error::range);
+  CHECK(pool.take(all + 1).error() == exo::error::memory);
+  CHECK(pool.take(~u64{0}).error() == exo::error::memory);
+  CHECK(pool.take(exo::page_bytes, u64{1} << 63).error() == exo::error::memory);
+  CHECK(pool.free().bytes == all);
+  auto const everything = pool.take(all);
+  REQUIRE(everything);
+  CHECK(pool.take(1).error() == exo::error::memory);
+  CHECK_THROWS_AS((pool.give(reinterpret_cast<u64>(*everything), all),
+                   pool.give(reinterpret_cast<u64>(*everything), exo::page_bytes)),
+                  fake::exited);
+}
+
+TEST_CASE("pages: any order of taking and giving leaves one run") {
+  fake::machine machine({.cores = 1});
+  exo::page_pool pool;
+  pool.start(exo::info().memory);
+  u64 const all = pool.free().bytes;
+  std::mt19937 random(1);
+  std::vector<std::pair<std::byte *, u64>> held;
+  for (int turn = 0; turn < 5000; ++turn) {
+    if (held.empty() || random() % 2 == 0) {
+      u64 const bytes = (1 + random() % 20) * exo::page_bytes;
+      u64 const alignment = exo::page_bytes << random() % 4;
+      auto const got = pool.take(bytes, alignment);
+      if (!got) continue;
+      CHECK(reinterpret_cast<u64>(*got) % alignment == 0);
+      for (auto const &[other, length] : held) REQUIRE((*got + bytes <= other || other + length <= *got));
+      held.emplace_back(*got, bytes);
+    } else {
+      std::swap(held[random() % held.size()], held.back());
+      pool.give(reinterpret_cast<u64>(held.back().first), held.back().second);
+      held.pop_back();
+    }
+  }
+  for (auto const &[address, bytes] : held) pool.give(reinterpret_cast<u64>(address), bytes);
+  CHECK(pool.free().longest == all);
+}
+
+TEST_CASE("pages: the owner gives them back") {
+  fake::machine machine({.cores = 1});
+  exo::system_pages.start(exo::info().memory);
+  u64 const all = exo::system_pages.free().bytes;
+  {
+    auto first = exo::pages::take(10'000);
+    REQUIRE(first);
+    CHECK(first->size() == 3 * exo::page_bytes);
+    std::memset(first->data(), 1, first->size());
+    exo::pages second = std::move(*first);
+    CHECK(first->size() == 0);
+    *first = std::move(second);
+    CHECK(first->size() == 3 * exo::page_bytes);
+    auto third = exo::pages::take(1);
+    *first = std::move(*third);
+    CHECK(exo::system_pages.free().bytes == all - exo::page_bytes);
+  }
+  CHECK(exo::system_pages.free().bytes == all);
+  CHECK(exo::pages::take(all + 1).error() == exo::error::memory);
+}
+
+TEST_CASE("arena: bumps, aligns, ends") {
+  alignas(64) std::byte memory[256];
+  exo::arena arena(memory);
+  CHECK(arena.take(3, 1)->data() == memory);
+  CHECK(arena.take(8, 64)->data() == memory + 64);
+  CHECK(*arena.make<int>(42) == 42);
+  CHECK(arena.used() == 76);
+  CHECK(arena.take(181, 1).error() == exo::error::memory);
+  CHECK(arena.take(180, 1));
+  CHECK(arena.left() == 0);
+  CHECK(arena.make<char>() == nullptr);
+  arena.reset();
+  CHECK(arena.left() == 256);
+}
+
+TEST_CASE("heap: every size and alignment, nothing overlaps, all comes back") {
+  fake::machine machine({.cores = 1});
+  exo::page_pool pool;
+  pool.start(exo::info().memory);
+  u64 const all = pool.free().bytes;
+  exo::heap heap(pool);
+  struct block {
+    unsigned char *at;
+    std::size_t bytes;
+    unsigned char mark;
+  };
+  std::vector<block> held;
+  std::mt19937 random(2);
+  auto const give = [&](block const &each) {
+    REQUIRE(std::all_of(each.at, each.at + each.bytes, [&](unsigned char byte) { return byte == each.mark; }));
+    heap.give(each.at);
+  };
+  for (int turn = 0; turn < 20'000; ++turn) {
+    if (held.empty() || random() % 5 < 3) {
+      std::size_t const bytes = random() % 20 == 0 ? random() % 30'000 : random() % 1200;
+      std::size_t const alignment = std::size_t{16} << (random() % 10 == 0 ? random() % 10 : 0);
+      auto *const at = static_cast<unsigned char *>(heap.take(bytes, alignment));
+      if (at == nullptr) break;
+      REQUIRE(reinterpret_cast<u64>(at) % alignment == 0);
+      held.push_back({at, bytes, static_cast<unsigned char>(random())});
+      std::memset(at, held.back().mark, bytes);
+    } else {
+      std::swap(held[random() % held.size()], held.back());
+      give(held.back());
+      held.pop_back();
+    }
+  }
+  for (block const &each : held) give(each);
+  heap.give(nullptr);
+  CHECK(pool.free().bytes >= all - 7 * exo::page_bytes);  // each size keeps one page
+}
+
+TEST_CASE("heap: runs out with null") {
+  fake::machine machine({.cores = 1, .memory_bytes = 64 * 1024});
+  exo::page_pool pool;
+  pool.start(exo::info().memory);
+  exo::heap heap(pool);
+  CHECK(heap.take(65 * 1024) == nullptr);
+  CHECK(heap.take(~std::size_t{0}) == nullptr);
+  CHECK(heap.take(~std::size_t{0} - 100, 4096) == nullptr);
+  std::vector<void *> blocks;
+  while (void *const block = heap.take(512)) blocks.push_back(block);
+  CHECK(blocks.size() == 16 * 7);
+  for (void *const block : blocks) heap.give(block);
+  CHECK(heap.take(60 * 1024) == nullptr);  // one page of 512-byte blocks stays
+  CHECK(heap.take(40 * 1024) != nullptr);
+}
+
+TEST_CASE("memory: mapping, protection, query") {
+  fake::machine machine({.cores = 1});
+  exo::system_pages.start(exo::info().memory);
+  auto taken = exo::pages::take(2 * exo::page_bytes);
+  REQUIRE(taken);
+  auto const address = reinterpret_cast<u64>(taken->data());
+  using exo::access;
+
+  CHECK(exo::query(taken->data() + 5)->phys == address + 5);
+  CHECK(exo::query(nullptr).error() == exo::error::range);
+  CHECK(exo::map(u64{1} << 40, address, exo::page_bytes, access::read | access::write));
+  CHECK(exo::query(reinterpret_cast<void *>((u64{1} << 40) + 7))->phys == address + 7);
+  CHECK(exo::map(1, address, exo::page_bytes, access::read).error() == exo::error::range);
+  CHECK(exo::map(u64{1} << 40, address, exo::page_bytes, access::write | access::execute).error() ==
+        exo::error::denied);
+  CHECK(exo::protect(taken->span(), access::none));
+  CHECK(exo::query(taken->data())->access == 0);
+  CHECK(exo::protect(taken->span().subspan(1, 4096), access::read).error() == exo::error::range);
+  CHECK(exo::give_to_core(std::move(*taken)));
+  CHECK(machine.given_bytes == 2 * exo::page_bytes);
+}

@@ -1,0 +1,132 @@
+#!/bin/bash
+# Runs the tests and prints `ok NAME` or `FAIL NAME` with its log for each, and at the end `N passed, N failed`.
+#
+#   test/run.sh KIND...        kinds: check host fail boot
+#   ONLY=pattern test/run.sh   takes the tests whose name matches this extended regular expression
+#   JOBS=N test/run.sh         how many at a time; default: the processors
+#
+#   check  test/check/*.sh     each function test_* is a test: rules that the sources keep
+#   host   test/host/*.cpp     Catch2; each TEST_CASE is a test, each file a program with address and undefined sanitizer
+#   fail   test/fail/*.cpp     must not compile, with the message that the file names; see test/one.sh
+#   boot   test/boot/*.cpp     guest programs, booted as their comments say; see test/one.sh
+#          test/boot/*.sh      each function test_* is a test, with test/lib.sh at hand
+#
+# A shell file sets another time limit than LIMIT_S for each of its tests with a line `# limit: SECONDS`.
+set -uo pipefail
+top=$(cd "$(dirname "$0")/.." && pwd)
+cd "$top" || exit 2
+export LC_ALL=C
+LIMIT_S=120
+HOST_LIMIT_S=300
+
+[ $# -gt 0 ] || set -- check host fail boot
+only=${ONLY-}
+jobs_max=${JOBS:-$(nproc)}
+
+names=() limits=() styles=() commands=()
+# add NAME LIMIT STYLE COMMAND...: style `one` is judged by its exit status, `many` prints its own ok and FAIL lines.
+add() {
+  [ "$3" = many ] || [[ $1 =~ $only ]] || return 0
+  names+=("$1") limits+=("$2") styles+=("$3")
+  shift 3
+  commands+=("${*@Q}")
+}
+
+limit_of() {
+  local limit
+  limit=$(sed -n 's/^\(#\|\/\/\) limit: *\([0-9]*\)$/\2/p' "$1" | head -n 1)
+  echo "${limit:-$LIMIT_S}"
+}
+
+add_functions() {
+  local file=$1 name=$2 function
+  for function in $(sed -n 's/^test_\([a-z0-9_]*\)() {$/\1/p' "$file"); do
+    add "$name/$function" "$(limit_of "$file")" one test/one.sh shell "$file" "test_$function"
+  done
+}
+
+for kind in "$@"; do
+  case $kind in check | host | fail | boot) ;; *)
+    echo "run.sh: there is no kind '$kind'; take check, host, fail or boot." >&2
+    exit 2
+    ;;
+  esac
+  while IFS= read -r file; do
+    name=${file#test/}
+    name=${name%.*}
+    case $file in
+    *.sh) add_functions "$file" "$name" ;;
+    test/host/*)
+      sed -n "s|.*TEST_CASE(\"\([^\"]*\)\".*|$name: \1|p" "$file" | grep -qE -- "$only" || continue
+      add "$name" $HOST_LIMIT_S many test/one.sh host "$file"
+      ;;
+    test/fail/*) add "$name" "$LIMIT_S" one test/one.sh fail "$file" ;;
+    test/boot/*)
+      # One run for each `// boot:` line, or one run without options.
+      runs=$(grep -c '^// boot:' "$file")
+      for ((run = 1; run <= (runs > 0 ? runs : 1); run++)); do
+        options=$(sed -n 's/^\/\/ boot: *//p' "$file" | sed -n "${run}p")
+        add "$name${options:+ $options}" "$(limit_of "$file")" one test/one.sh guest "$file" "$run"
+      done
+      ;;
+    esac
+  done < <(find "test/$kind" \( -name '*.cpp' -o -name '*.sh' \) 2>/dev/null | sort)
+done
+
+if [ ${#names[@]} -eq 0 ]; then
+  echo "run.sh: there is no test${only:+ whose name matches '$only'} in: $*" >&2
+  exit 2
+fi
+
+work=$(mktemp -d)
+declare -A running=()
+trap 'rm -rf "$work"' EXIT
+# `timeout` passes the signal on to all that its test started.
+trap 'kill "${!running[@]}" 2>/dev/null; wait; exit 130' INT TERM
+
+timed_out() {
+  case $1 in 124 | 137) echo "    no end after ${limits[$2]} s" ;; esac
+}
+
+passed=0 failed=0
+report() {
+  local index=$1 status log=$work/$1.log
+  status=$(cat "$work/$index.status")
+  if [ "${styles[index]}" = many ]; then
+    cat "$log"
+    passed=$((passed + $(grep -c '^ok ' "$log")))
+    failed=$((failed + $(grep -c '^FAIL ' "$log")))
+    if [ "$status" -eq 0 ] || grep -q '^FAIL ' "$log"; then return; fi
+    timed_out "$status" "$index"
+    echo "FAIL ${names[index]} (exit status $status)"
+    failed=$((failed + 1))
+  elif [ "$status" -eq 0 ]; then
+    echo "ok ${names[index]}"
+    passed=$((passed + 1))
+  else
+    echo "FAIL ${names[index]}"
+    tail -n 60 "$log" | sed 's/^/    /'
+    timed_out "$status" "$index"
+    failed=$((failed + 1))
+  fi
+}
+
+next=0 printed=0
+while [ $printed -lt ${#names[@]} ]; do
+  while [ ${#running[@]} -lt "$jobs_max" ] && [ $next -lt ${#names[@]} ]; do
+    # The whole group of processes gets TERM, and KILL if that does not help: Bochs ignores TERM.
+    eval "exec timeout -k 10 ${limits[next]} ${commands[next]}" >"$work/$next.log" 2>&1 </dev/null &
+    running[$!]=$next
+    next=$((next + 1))
+  done
+  wait -n -p finished
+  echo $? >"$work/${running[$finished]}.status"
+  unset "running[$finished]"
+  while [ -e "$work/$printed.status" ]; do
+    report $printed
+    printed=$((printed + 1))
+  done
+done
+
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

@@ -1,0 +1,44 @@
+# A program as a process of this Linux: native/ is the call table. Sourced by the run script, whose options these are.
+
+# Refuses what needs a machine; sets the default of --net.
+native_check() {
+  [ -z "$uefi" ] || refuse "--uefi does not go with --native, which boots nothing. Leave one out."
+  [ "${#forwards[@]}" -eq 0 ] || refuse "--forward does not go with --native. Give a TAP device with --net tap:NAME."
+  [ -z "$accel" ] || refuse "--accel does not go with --native, which emulates nothing. Leave one out."
+  [ "${#qemu_options[@]}" -eq 0 ] || refuse "QEMU OPTIONS do not go with --native. Leave out what follows '--'."
+  [ "${net:-none}" != user ] || refuse "--net user is QEMU's own network. With --native give tap:NAME or none."
+  case $sanitizers in *--tsan*--[au]* | *--[au]*--tsan*)
+    refuse "--tsan does not go with other sanitizers. Run the program once with each."
+    ;;
+  esac
+  net=${net:-none}
+  needs=(build)
+}
+
+# Builds the program that find_program found; `prefix` becomes another one for each set of sanitizers.
+native_build() {
+  local names=
+  case $sanitizers in *--asan*) names+=,address ;; esac
+  case $sanitizers in *--ubsan*) names+=,undefined ;; esac
+  case $sanitizers in *--tsan*) names+=,thread ;; esac
+  prefix+=.native${names//,/-}
+  "$top/tools/program.sh" "$source" "$prefix" native "${names#,}" >&2 ||
+    refuse "$source does not build; the lines above say why."
+}
+
+# Becomes the process.
+native_run() {
+  local processors disk
+  local -a command=("$prefix.elf" --cores "$cores" --mem "$memory_bytes" --args "$args")
+  for disk in "${disks[@]}"; do command+=(--disk "$disk"); done
+  [ "$net" = none ] || command+=(--net "$net")
+  [ -z "$gdb" ] || command=(gdb -q --args "${command[@]}")
+  if [ -n "$print" ]; then
+    echo "${command[@]@Q}"
+    exit 0
+  fi
+  processors=$(nproc)
+  [ "$cores" -le "$processors" ] ||
+    echo "$me: this machine has $processors processors for $cores cores: they take turns, so times say little." >&2
+  exec "${command[@]}"
+}

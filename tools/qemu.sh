@@ -1,0 +1,109 @@
+# QEMU as the machine. Sourced by the run script, whose options, files and `work`, the folder of the run, it uses.
+
+TAP_QUEUES_MAX=16
+OVMF_CODE=/usr/share/OVMF/OVMF_CODE_4M.fd
+OVMF_VARIABLES=/usr/share/OVMF/OVMF_VARS_4M.fd
+
+# qemu_path FILE: as QEMU's options want it, commas doubled.
+qemu_path() {
+  printf %s "$(realpath "$1")" | sed 's/,/,,/g'
+}
+
+# qemu_bus NUMBER: the end of a virtio device's name, with what its bus needs to know. Disks count from 0, then comes the NIC.
+qemu_bus() {
+  case $way in
+  microvm) echo "device,bus=virtio-mmio-bus.$((${#disks[@]} - $1))" ;;  # the firmware's table lists the last bus first
+  *) echo "pci,disable-legacy=on,romfile=" ;;
+  esac
+}
+
+# qemu_machine: sets `command` to a QEMU machine as the options say.
+qemu_machine() {
+  local q35=(-machine "q35,memory-backend=ram" -vga std) microvm=(-machine "microvm,memory-backend=ram")
+  local index options disk nic netdev queues
+  accel=${accel:-$("$top/tools/accel.sh")}
+  command=(qemu-system-x86_64 -cpu max -smp "$cores"
+    -object "memory-backend-ram,id=ram,size=$memory_bytes,reserve=off" -m "$((memory_bytes / 1024))K"
+    -display none -monitor none -no-user-config -nodefaults)
+  case $accel in
+  kvm) command+=(-accel kvm) ;;
+  tcg) command+=(-accel "tcg,thread=multi") ;;
+  icount)
+    # UEFI firmware waits by its clock, too long for it to count every instruction: there the TSC counts 8 for each.
+    command+=(-accel "tcg,thread=single" -icount "$([ -n "$uefi" ] && echo shift=3 || echo shift=0,sleep=off)"
+      -rtc "base=2020-01-01,clock=vm")
+    ;;
+  esac
+  command+=(-chardev "file,id=status,path=$work/status" -device "isa-debugcon,iobase=0xf5,chardev=status"
+    -device "isa-debug-exit,iobase=0xf4,iosize=0x01")
+
+  case $way in
+  disk | usb)
+    boot_file disk boot.img
+    command+=("${q35[@]}" -drive "if=none,id=boot,format=raw,snapshot=on,file=$(qemu_path "$boot")")
+    if [ "$way" = disk ]; then command+=(-device "ide-hd,drive=boot,bootindex=0"); fi
+    if [ "$way" = usb ]; then command+=(-device qemu-xhci,id=usb -device "usb-storage,bus=usb.0,drive=boot,bootindex=0"); fi
+    ;;
+  cdrom)
+    boot_file iso boot.iso
+    command+=("${q35[@]}" -drive "if=none,id=boot,format=raw,media=cdrom,file=$(qemu_path "$boot")" -device "ide-cd,drive=boot,bootindex=0")
+    ;;
+  netboot)
+    mkdir "$work/tftp"
+    boot_file efi tftp/BOOTX64.EFI
+    command+=("${q35[@]}")
+    ;;
+  pvh)
+    boot_file pvh boot.pvh
+    command+=("${q35[@]}" -kernel "$boot")
+    ;;
+  microvm)
+    boot_file pvh boot.pvh
+    command+=("${microvm[@]}" -kernel "$boot" -global "virtio-mmio.force-legacy=false")
+    ;;
+  esac
+  if [ -n "$uefi" ]; then
+    cp "$OVMF_VARIABLES" "$work/variables.fd"
+    command+=(-drive "if=pflash,unit=0,format=raw,readonly=on,file=$OVMF_CODE"
+      -drive "if=pflash,unit=1,format=raw,file=$(qemu_path "$work/variables.fd")")
+  fi
+
+  for index in "${!disks[@]}"; do
+    disk=${disks[index]}
+    options=
+    if [ "$disk" = "$text" ] || [ ! -w "$disk" ]; then options=,read-only=on; fi
+    command+=(-drive "if=none,id=disk$index,format=raw,file=$(qemu_path "$disk")$options"
+      -device "virtio-blk-$(qemu_bus $index),drive=disk$index,num-queues=$cores")
+  done
+
+  nic="virtio-net-$(qemu_bus ${#disks[@]}),netdev=net0"
+  [ "$way" != netboot ] || nic+=,bootindex=0
+  case $net in
+  user)
+    netdev=user,id=net0
+    [ "$way" != netboot ] || netdev+=",tftp=$(qemu_path "$work/tftp"),bootfile=BOOTX64.EFI"
+    for forward in "${forwards[@]}"; do
+      for protocol in udp tcp; do netdev+=",hostfwd=$protocol:127.0.0.1:${forward%%:*}-:${forward#*:}"; done
+    done
+    command+=(-netdev "$netdev" -device "$nic")
+    ;;
+  tap:*)
+    netdev=tap,id=net0,ifname=$tap,script=no,downscript=no,vhost=off
+    if [[ $tap_details == *multi_queue* ]]; then
+      queues=$((cores < TAP_QUEUES_MAX ? cores : TAP_QUEUES_MAX))
+      queues=$((queues < 2 ? 2 : queues))  # with one, QEMU opens it as a TAP device of one queue, which it is not
+      netdev+=,queues=$queues
+      nic+=,mq=on
+      [ "$way" = microvm ] || nic+=,vectors=$((2 * queues + 2))
+    fi
+    command+=(-netdev "$netdev" -device "$nic")
+    ;;
+  esac
+
+  if [ -n "$gdb" ]; then
+    gdb_command=(gdb "$prefix.elf" -ex "set confirm off" -ex "directory $top" -ex "add-symbol-file $top/build/core.elf"
+      -ex "target remote $work/gdb" -ex "hbreak main")
+    command+=(-S -chardev "socket,id=gdb,path=$work/gdb,server=on,wait=off" -gdb chardev:gdb)
+  fi
+  command+=(-serial stdio "${qemu_options[@]}")
+}
