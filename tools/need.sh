@@ -86,6 +86,12 @@ missing() {
 lack=$(missing)
 [ -n "$lack" ] || exit 0
 
+# One at a time: apt-get refuses a second one, and `make -j` starts several of these.
+exec 9<"$0"
+flock 9
+lack=$(missing)
+[ -n "$lack" ] || exit 0
+
 if ! command -v apt-get >/dev/null; then
   echo "need.sh: these are missing (by their Debian names):$lack. Install them with this system's package manager." >&2
   exit 2
@@ -101,7 +107,7 @@ fi
 
 # $lack and $as_root are lists of words.
 install() {
-  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $lack >"$log" 2>&1
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $lack >"$log" 2>&1 9<&-
 }
 
 log=$(mktemp) || exit 2
