@@ -28,7 +28,9 @@ Without an option of the second group the machine is a PC that boots from a disk
   --disk FILE             a raw disk image or block device; may be given again. A file that may not be written is a
                           read-only disk. $DEFAULT_PROGRAM without --disk gets a text that the build makes, and is told
                           with bytes=N how long the first file is, unless --args does
+  --disk-model MODEL      what they are: ${DISK_MODELS// /, }; default: virtio
   --net user|tap:NAME|none  the NIC: QEMU's own network (the default), a TAP device of this machine, or no NIC
+  --nic-model MODEL       what it is: ${NIC_MODELS// /, }; default: virtio
   --forward PORT:PORT     with --net user: a port of 127.0.0.1 and the program's port behind it, UDP and TCP;
                           may be given again. $DEFAULT_PROGRAM without --forward gets $DEFAULT_PORT:$DEFAULT_PORT, if it is free
   --args "TEXT"           the program's command line, up to 479 bytes
@@ -85,16 +87,19 @@ listening() {
 # --- options
 
 program= cores=2 memory=256M net= args= gdb= accel= build_only= print= uefi= way= sanitizers=
+disk_model= nic_model=
 disks=() forwards=() qemu_options=()
 while [ $# -gt 0 ]; do
   case $1 in
-  --cores | --mem | --disk | --net | --forward | --args | --accel)
+  --cores | --mem | --disk | --disk-model | --net | --nic-model | --forward | --args | --accel)
     [ $# -ge 2 ] || refuse "$1 needs a value after it. See $me --help."
     case $1 in
     --cores) cores=$2 ;;
     --mem) memory=$2 ;;
     --disk) disks+=("$2") ;;
+    --disk-model) disk_model=$2 ;;
     --net) net=$2 ;;
+    --nic-model) nic_model=$2 ;;
     --forward) forwards+=("$2") ;;
     --args) args=$2 ;;
     --accel) accel=$2 ;;
@@ -162,6 +167,16 @@ for disk in "${disks[@]}"; do
   [ -f "$disk" ] || [ -b "$disk" ] || refuse "'$disk' is neither a file nor a block device, so it cannot be a disk."
   [ -r "$disk" ] || refuse "the disk file '$disk' cannot be read. Change its permissions, or run as its owner."
 done
+
+for model in disk nic; do
+  chosen=${model}_model models=${model^^}_MODELS
+  [ -n "${!chosen}" ] || continue
+  [[ " ${!models} " == *" ${!chosen} "* ]] || refuse "--$model-model '${!chosen}' is none of ${!models// /, }."
+  case $way in microvm | bochs | native) refuse "--$model-model does not go with --$way. Leave it out." ;; esac
+done
+
+[ ${#disks[@]} -le "${DISK_COUNT_MAX[${disk_model:-virtio}]:-${#disks[@]}}" ] ||
+  refuse "--disk-model $disk_model takes ${DISK_COUNT_MAX[$disk_model]} disks, not ${#disks[@]}. Leave some out."
 
 case $net in
 user | none) ;;

@@ -1,5 +1,8 @@
 # QEMU as the machine. Sourced by the run script, whose options, files and `work`, the folder of the run, it uses.
 
+DISK_MODELS="virtio nvme ahci ide scsi"
+declare -A DISK_COUNT_MAX=([ahci]=5 [ide]=4)
+NIC_MODELS="virtio e1000 e1000e ne2k_pci rtl8139 vmxnet3"
 TAP_QUEUES_MAX=16
 OVMF_CODE=/usr/share/OVMF/OVMF_CODE_4M.fd
 OVMF_VARIABLES=/usr/share/OVMF/OVMF_VARS_4M.fd
@@ -14,6 +17,24 @@ qemu_bus() {
   case $way in
   microvm) echo "device,bus=virtio-mmio-bus.$((${#disks[@]} - $1))" ;;  # the firmware's table lists the last bus first
   *) echo "pci,disable-legacy=on,romfile=" ;;
+  esac
+}
+
+# qemu_disk NUMBER: adds a disk of the chosen model to `command`; its drive is there.
+qemu_disk() {
+  local drive=drive=disk$1
+  case ${disk_model:-virtio} in
+  virtio) command+=(-device "virtio-blk-$(qemu_bus "$1"),$drive,num-queues=$cores") ;;
+  nvme) command+=(-device "nvme,$drive,serial=exo16-$1,max_ioqpairs=$cores,msix_qsize=$((cores + 1))") ;;
+  ahci) command+=(-device "ide-hd,bus=ide.$(($1 + 1)),$drive,serial=exo16-$1") ;;  # the first port is the boot disk's
+  ide)
+    [ "$1" -gt 0 ] || command+=(-device piix4-ide,id=pata)
+    command+=(-device "ide-hd,bus=pata.$(($1 / 2)),unit=$(($1 % 2)),$drive,serial=exo16-$1")
+    ;;
+  scsi)
+    [ "$1" -gt 0 ] || command+=(-device "virtio-scsi-$(qemu_bus 0),id=scsi,num_queues=$cores")
+    command+=(-device "scsi-hd,bus=scsi.0,lun=$1,$drive,serial=exo16-$1")
+    ;;
   esac
 }
 
@@ -72,11 +93,14 @@ qemu_machine() {
     disk=${disks[index]}
     options=
     if [ "$disk" = "$text" ] || [ ! -w "$disk" ]; then options=,read-only=on; fi
-    command+=(-drive "if=none,id=disk$index,format=raw,file=$(qemu_path "$disk")$options"
-      -device "virtio-blk-$(qemu_bus $index),drive=disk$index,num-queues=$cores")
+    command+=(-drive "if=none,id=disk$index,format=raw,file=$(qemu_path "$disk")$options")
+    qemu_disk "$index"
   done
 
-  nic="virtio-net-$(qemu_bus ${#disks[@]}),netdev=net0"
+  case ${nic_model:-virtio} in
+  virtio) nic="virtio-net-$(qemu_bus ${#disks[@]}),netdev=net0" ;;
+  *) nic="$nic_model,romfile=,netdev=net0" ;;
+  esac
   [ "$way" != netboot ] || nic+=,bootindex=0
   case $net in
   user)
@@ -89,7 +113,7 @@ qemu_machine() {
     ;;
   tap:*)
     netdev=tap,id=net0,ifname=$tap,script=no,downscript=no,vhost=off
-    if [[ $tap_details == *multi_queue* ]]; then
+    if [[ $tap_details == *multi_queue* ]] && [ "${nic_model:-virtio}" = virtio ]; then
       queues=$((cores < TAP_QUEUES_MAX ? cores : TAP_QUEUES_MAX))
       queues=$((queues < 2 ? 2 : queues))  # with one, QEMU opens it as a TAP device of one queue, which it is not
       netdev+=,queues=$queues

@@ -169,7 +169,7 @@ class nic {
   }
 
   /// Whether the link is up.
-  [[nodiscard]] bool link() const noexcept { return core().nic_link(number_) == 1; }
+  [[nodiscard]] bool link() const noexcept { return core().nic_link(number_) > 0; }
 
   /// What the NIC is: MAC address, MTU, offloads.
   [[nodiscard]] nic_record const &record() const noexcept { return info().nics[number_]; }

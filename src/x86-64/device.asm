@@ -134,7 +134,7 @@ nic_arm:
 ; -----------------------------------------------------------------------------
 ; i64 nic_link(u32 nic)                                                 slot 23
 ;
-; OUT   rax  1 up, 0 down; or -no_such, -closed
+; OUT   rax  its speed in Mbit/s, 1: up and it does not say, 0: down; or -no_such, -closed
 ; USES  scratch       CORE any       IRQ any
 nic_link:
                 xor     esi, esi

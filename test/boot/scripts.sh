@@ -27,6 +27,18 @@ test_bad_disk() {
   refused "'/' is neither a file nor a block device" --disk /
 }
 
+test_bad_models() {
+  refused "--disk-model 'floppy' is none of virtio, nvme, ahci, ide, scsi" --disk-model floppy
+  refused "--nic-model 'modem' is none of virtio, e1000," --nic-model modem
+  refused "--disk-model does not go with --microvm" --microvm --disk-model nvme
+  local disks=() disk
+  for disk in 1 2 3 4 5; do
+    truncate -s 1M "$work/$disk"
+    disks+=(--disk "$work/$disk")
+  done
+  refused "--disk-model ide takes 4 disks, not 5" --disk-model ide "${disks[@]}"
+}
+
 test_bad_network() {
   refused "--net 'wifi' is none of" --net wifi
   refused "--net 'tap:' is none of" --net tap:

@@ -83,6 +83,7 @@ virtio_blk_start:
                 mov     eax, [rsi + virtio_blk_config.entry_max]
 .entries:
                 stosd
+                add     edi, disk_record.queue_max - disk_record.optimal_bytes
                 xchg    eax, ebx
                 test    ch, VIRTIO_BLK_F_MQ >> 8
                 jz      .queues
