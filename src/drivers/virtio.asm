@@ -489,7 +489,9 @@ virtio_arm:
                 mov     rdi, [rsi + ring.record]
                 mov     edi, [rdi]              ; function
                 mov     esi, [rsi + ring.number]
+                push    r8
                 call    irq_route
+                pop     r8
                 pop     rsi
                 pop     rcx
                 test    eax, eax
