@@ -86,7 +86,6 @@ struc slot
 endstruc
 SLOT_FREE               equ 0                   ; links that are none: and makes a link the one, or the other, which is
 SLOT_LAST               equ -1                  ; shorter than mov
-ENTRY_SHIFT             equ 5                   ; struct frame and struct disk_op
 COMPLETION_SHIFT        equ 4                   ; struct completion; a frame's is one more
 NET_HEADER_BYTES        equ 12
 DEPTH_BYTES             equ 256                 ; per frame two rings of two descriptors, per disk operation four
@@ -357,17 +356,7 @@ virtio_wait:
                 pause
                 cmp     rsi, rcx
                 jb      .again
-                mov     edi, text_device
-                call    console_text
-                mov     rax, [r8 + device.record]
-                mov     eax, [rax]              ; function
-                call    console_hex
-                mov     edi, text_device_dead
-                call    console_text
-                push    -error_timeout
-                pop     rax
-                test    eax, eax
-                ret
+                jmp     device_silent
 .equal:
                 xor     eax, eax
                 ret

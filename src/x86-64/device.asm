@@ -6,6 +6,9 @@
 DEVICE_MAX          equ 16
 DEVICE_QUEUES_MAX   equ 127
 DEPTH_MIN           equ 16
+ENTRY_SHIFT         equ 5                       ; struct frame and struct disk_op
+MTU_DEFAULT         equ 1500
+ETHERNET_HEADER_BYTES equ 14
 
 ; A device the core drives, one page of the arena. Its record begins with the PCI function and ends with queue_max,
 ; depth_max, depth_bytes, interrupts.
@@ -303,6 +306,25 @@ device_add:
                 mov     [rsi], eax
 .done:
                 ret                             ; (and has cleared CF)
+
+; -----------------------------------------------------------------------------
+; Names a device that does not answer.
+;
+; IN    r8  device
+; OUT   rax  -timeout; SF with it
+; USES  scratch but r8
+device_silent:
+                mov     edi, text_device
+                call    console_text
+                mov     rax, [r8 + device.record]
+                mov     eax, [rax]              ; function
+                call    console_hex
+                mov     edi, text_device_dead
+                call    console_text
+                push    -error_timeout
+                pop     rax
+                test    eax, eax
+                ret
 
 ; A device's address is at eight times the sum of its list's address and its number, plus this: one list lies behind the
 ; other in info, and so do their devices.
