@@ -104,7 +104,6 @@ struc ring, -112                                ; the first nine in the order in
 .stack:                 resq 1                  ; rsp in the call,
 .op_free_end:           resd 1                  ; free_end when it began,
 .op_bytes:              resd 1                  ; bytes so far,
-.op_entries:            resd 1                  ; entries that it may have
 .avail_index:           resd 1
 .used_index:            resd 1
 .armed_core:            resd 1                  ; core + 1 that its interrupt goes to
@@ -112,6 +111,7 @@ struc ring, -112                                ; the first nine in the order in
 .bytes_min:             resd 1                  ; of a frame
 .bytes_span:            resd 1                  ; from the shortest to the longest frame
 .flags_max:             resd 1                  ; flags and segment_kind of a frame, but frame_more
+                        resd 1                  ; the rings behind are aligned to 16
 endstruc
 
 ; -----------------------------------------------------------------------------
@@ -638,11 +638,10 @@ virtio_room:
 ; Builds an operation from all its entries: the data descriptors of as many slots. Ends the call with what came before
 ; if there are not so many free ones.
 ;
-; IN    rdx first entry, edi its slot's offset, ecx flags and next of the data descriptors, eax entries at most, 0: any
+; IN    rdx first entry, edi its slot's offset, ecx flags and next of the data descriptors
 ; OUT   rdx last entry; op and op_bytes in the ring
 ; USES  rax rdi
 virtio_entries:
-                mov     [rsi + ring.op_entries], eax
                 mov     [rsi + ring.op], rdx
                 mov     [rsi + ring.op_free_end], r9d
                 and     dword [rsi + ring.op_bytes], 0
@@ -661,8 +660,6 @@ virtio_entries:
                 jc      virtio_range
                 test    byte [rdx + frame.flags], frame_more
                 jz      .done
-                dec     dword [rsi + ring.op_entries]
-                jz      virtio_range
                 add     rdx, frame_size
                 cmp     rdx, r11
                 jae     virtio_range            ; nothing follows

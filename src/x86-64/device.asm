@@ -147,12 +147,13 @@ nic_link:
 ; -----------------------------------------------------------------------------
 ; i64 disk_submit(u32 disk, u32 queue, disk_op const *ops, u32 count)   slot 26
 ;
-; Each entry takes one of the queue's depth; an operation of which not all entries fit is not begun.
+; An operation takes one of the queue's depth, or one for each of its entries; it is not begun if they do not all fit.
 ;
 ; IN    edi disk, esi queue, rdx ops, ecx count
 ; OUT   rax  entries taken, from the first on; or -no_such, -closed, -pointer (also of an entry), -range (blocks beyond
-;            the end, bytes no whole blocks, kind, more at the end, too many entries), -unsupported (write to a
-;            read-only disk, flush of one that has no cache to flush): then none was taken
+;            the end, bytes no whole blocks, kind, flags, more at the end, too many entries or bytes, entries that do
+;            not join at pages), -unsupported (write to a read-only disk, flush of one that has no cache to flush,
+;            discard or zero of one that cannot): then none was taken
 ; USES  scratch       CORE owner of the queue       IRQ any
 disk_submit:
                 push    2 * disk_driver.submit + WITH_ARRAY

@@ -75,7 +75,6 @@ virtio_net_post:
                 cmp     eax, [rsi + ring.flags_max]
                 ja      virtio_unsupported
                 mov     [rbp + rdi + slot.header], al
-                xor     eax, eax
                 call    virtio_entries
                 mov     rdi, [rsi + ring.op]
                 test    byte [rdi + frame.flags], frame_checksum
