@@ -122,6 +122,7 @@ core_entry:
 %include "src/x86-64/device.asm"                ; NIC and disk calls, to their drivers
 %include "src/drivers/drivers.inc"              ; which driver for which PCI function
 %include "src/drivers/virtio.asm"               ; virtio over PCI, split rings
+%include "src/drivers/ring.asm"                 ; rings of virtio and NVMe
 %include "src/drivers/virtio_registers.asm"     ; over PCI or MMIO
 %include "src/drivers/virtio_mmio.asm"          ; virtio over MMIO
 %include "src/drivers/net/virtio_net.asm"

@@ -6,7 +6,6 @@
 DEVICE_MAX          equ 16
 DEVICE_QUEUES_MAX   equ 127
 DEPTH_MIN           equ 16
-ENTRY_SHIFT         equ 5                       ; struct frame and struct disk_op
 MTU_DEFAULT         equ 1500
 ETHERNET_HEADER_BYTES equ 14
 
@@ -309,16 +308,16 @@ device_add:
                 ret                             ; (and has cleared CF)
 
 ; -----------------------------------------------------------------------------
-; Names a device that does not answer.
+; Says that a device does not answer.
 ;
-; IN    r8  device
+; IN    eax  PCI function
 ; OUT   rax  -timeout; SF with it
-; USES  scratch but r8
+; USES  rcx rdx rsi rdi
 device_silent:
+                push    rax
                 mov     edi, text_device
                 call    console_text
-                mov     rax, [r8 + device.record]
-                mov     eax, [rax]              ; function
+                pop     rax
                 call    console_hex
                 mov     edi, text_device_dead
                 call    console_text

@@ -1,11 +1,14 @@
 ; Intel e1000: one queue pair of legacy descriptors, which all of Intel's gigabit NICs have in common: 82544 to 82547,
 ; 82571 to 82583, those of the chipsets (I217 to I219), and 82575 to 82580, I350, I210.
 ;
-; A ring's memory, 64 bytes for a frame of depth, comes from the program: descriptors, then as many struct e1000_kept.
-; There are twice as many as frames may be in flight, so a full ring does not look like an empty one. The device takes
-; and returns descriptors in order, so two counters are all that a ring needs, and an entry that the device did not get is
-; none that it can return. What has to be known of an entry stands in e1000_kept, which the device has no reason to touch:
-; of a descriptor that it wrote, only length, status and errors count.
+; A ring's memory, 128 bytes for a frame of depth, comes from the program:
+;
+;     descriptors | struct ring, struct e1000_ring | not used | struct e1000_kept of each descriptor
+;
+; There are twice as many descriptors as frames may be in flight, so a full ring does not look like an empty one. The
+; device takes and returns them in order, so all of a ring is between two indices, which count on without end in bytes of
+; descriptors; an entry that the device did not get is none that it can return. What has to be known of an entry stands in
+; e1000_kept, which the device has no reason to touch: of a descriptor that it wrote, only length, status and errors count.
 ;
 ; The device fills up to E1000_BUFFER_BYTES of a receive buffer whatever its size, so buffers have to be that long.
 ; It passes on all frames, whoever they are for. One with an error comes back with 0 bytes.
@@ -19,7 +22,7 @@ E1000_RESET_US          equ 20000               ; after which the EEPROM has bee
 E1000_BUFFER_BYTES      equ 1522                ; longest frame without RCTL.LPE: two VLAN tags, or one and the FCS
 E1000_FRAME_MIN         equ 17                  ; shorter ones are not padded (82574 §10.2.6.1, TCTL.PSP)
 E1000_DEPTH_MAX         equ 2048
-E1000_DEPTH_BYTES       equ 2 * 2 * (e1000_desc_size + e1000_kept_size)
+E1000_DEPTH_BYTES       equ 256
 
 E1000_CTRL              equ 0x0000
 E1000_CTRL_LINK         equ 1 << 6 | 1 << 5     ; SLU, ASDE: up, at the speed that the PHY says
@@ -43,7 +46,8 @@ E1000_TIPG_COPPER       equ 8 | 8 << 10 | 6 << 20
 E1000_RAL               equ 0x5400
 E1000_RAH               equ 0x5404
 E1000_RINGS             equ 0x2800              ; receive; transmit E1000_RING_STEP higher
-E1000_RING_STEP         equ 0x1000
+E1000_RING_STEP_BIT     equ 12                  ; 0 in the address of the first, 1 of the second
+E1000_RING_STEP         equ 1 << E1000_RING_STEP_BIT
 E1000_BASE_LOW          equ 0x00
 E1000_BASE_HIGH         equ 0x04
 E1000_LENGTH            equ 0x08
@@ -61,7 +65,8 @@ struc e1000_desc
 .errors:                resb 1                  ; receive
 .special:               resw 1
 endstruc
-E1000_COMMAND           equ (1 << 1 | 1 << 3) << 24     ; IFCS, RS; EOP is 1
+E1000_COMMAND           equ (1 << 0 | 1 << 1 | 1 << 3) << 24    ; EOP, IFCS, RS
+E1000_COMMAND_EOP       equ 1 << 0
 E1000_DD                equ 1 << 0              ; status
 E1000_RX_EOP            equ 1 << 1              ; status
 E1000_RX_FAILED         equ 0x97 << 8           ; errors CE, SE, SEQ, CXE, RXE; not those of checksums
@@ -71,38 +76,23 @@ struc e1000_kept
 .cookie:                resq 1                  ; the first entry's
 endstruc
 
+struc e1000_ring                                ; behind struct ring
+.cause:                 resd 1                  ; of its interrupt
+.command:               resd 1                  ; of its descriptors; 0: it receives
+.flags_none:            resd 1                  ; flags that no entry may have
+.armed:                 resd 1                  ; its cause, or 0
+endstruc
+
 ; The driver's part of struct device.
 struc e1000
                         resb device.own
 .registers:             resq 1
-.armed_core:            resd 1                  ; core + 1 that its interrupt goes to, 0: none yet
-.rings:
 endstruc
-E1000_RING_SHIFT        equ 6
 
-struc e1000_ring, e1000.rings                   ; receive, then transmit, 1 << E1000_RING_SHIFT bytes each
-.desc:                  resq 1
-.to_kept:               resq 1                  ; from a descriptor to its e1000_kept
-.tail:                  resq 1
-.mask:                  resd 1                  ; descriptors - 1
-.depth:                 resd 1
-.posted:                resd 1                  ; entries ever
-.reaped:                resd 1
-.armed:                 resd 1                  ; its causes, or 0
-.cause:                 resd 1                  ; from here on as in e1000_ring_rows
-.command:               resd 1
-.bytes_min:             resd 1                  ; of a frame
-.bytes_span:            resd 1                  ; from the shortest to the longest frame
-.flags_none:            resd 1                  ; flags that no entry may have
-endstruc
-%if e1000_ring_size != 1 << E1000_RING_SHIFT
-%error one ring has to follow the other
-%endif
-
-e1000_ring_rows:
-                dd      E1000_CAUSE_RX, 0, E1000_BUFFER_BYTES, ~E1000_BUFFER_BYTES, ~0
-                dd      E1000_CAUSE_TX, E1000_COMMAND, E1000_FRAME_MIN
-                dd      MTU_DEFAULT + ETHERNET_HEADER_BYTES - E1000_FRAME_MIN, ~frame_more
+e1000_ring_rows:                                ; bytes_min, bytes_span, struct e1000_ring
+                dd      E1000_BUFFER_BYTES, ~E1000_BUFFER_BYTES, E1000_CAUSE_RX, 0, ~0
+                dd      E1000_FRAME_MIN, MTU_DEFAULT + ETHERNET_HEADER_BYTES - E1000_FRAME_MIN
+                dd      E1000_CAUSE_TX, E1000_COMMAND, ~frame_more
 
 e1000_driver:                                   ; struct nic_driver
                 dw      e1000_open - core_start_phys, e1000_close - core_start_phys
@@ -216,15 +206,16 @@ e1000_start:
                 stosd                           ; queue_max
                 mov     ax, E1000_DEPTH_MAX
                 stosd
-                mov     eax, E1000_DEPTH_BYTES
+                mov     ax, E1000_DEPTH_BYTES
                 stosd
-                xor     eax, eax
                 cmp     word [r12 + pci_record.device], E1000_82574
-                jne     .no_interrupts
-                cmp     [r12 + pci_record.msix_count], ax
-                setne   al
-.no_interrupts:
-                stosd
+                je      .msix
+                and     dword [r12 + pci_record.msix], 0        ; 82575 and later have causes of their own there: not used
+.msix:
+                cmp     word [r12 + pci_record.msix], 1
+                sbb     eax, eax
+                inc     eax
+                stosd                           ; interrupts
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -249,46 +240,56 @@ e1000_open:
                 push    rcx
                 call    e1000_close
                 pop     r9
-                pop     rdx
+                pop     rbp
                 js      .done
+                shl     ebp, 5                  ; bytes of the descriptors
                 mov     rbx, [r8 + e1000.registers]
-                lea     rcx, [rbx + E1000_RINGS]
-                lea     edi, [r8 + e1000.armed_core]
-                stosd
+                lea     rdx, [rbx + E1000_RINGS]
                 mov     esi, e1000_ring_rows
-                imul    ebp, edx, 2 * e1000_desc_size
-                mov     r11b, 2
-.ring:                                          ; fills in struct e1000_ring
-                mov     rax, r9
-                stosq                           ; desc
-                mov     [rcx + E1000_BASE_LOW], eax
-                shr     rax, 32
-                mov     [rcx + E1000_BASE_HIGH], eax
-                mov     [rcx + E1000_LENGTH], ebp
-                mov     eax, ebp
-                stosq                           ; to_kept
-                lea     r9, [r9 + rbp * 2]
-                lea     rax, [rcx + E1000_TAIL]
-                stosq                           ; tail
-                lea     eax, [rdx + rdx - 1]
+                lea     r10, [r8 + device.rings]
+.ring:                                          ; fills in struct ring
+                lea     rdi, [r9 + rbp]
+                lea     eax, [rbp - e1000_desc_size]
                 stosd                           ; mask
-                mov     eax, edx
-                stosd                           ; depth
+                stosd
+                mov     eax, ebp
+                shr     eax, 1
+                stosd                           ; free_end
                 xor     eax, eax
-                stosd                           ; posted
-                stosd                           ; reaped
-                stosd                           ; armed
-                mov     [rcx + E1000_HEAD], eax
-                mov     [rcx + E1000_TAIL], eax
-                movsd                           ; cause
-                movsd                           ; command
+                mov     [rdx + E1000_HEAD], eax
+                mov     [rdx + E1000_TAIL], eax
+                stosd                           ; number: all has MSI-X entry 0
+                mov     rax, [r8 + device.record]
+                stosq                           ; record
+                stosq
+                mov     [rdx + E1000_LENGTH], ebp
+                mov     rax, r9
+                mov     [rdx + E1000_BASE_LOW], eax
+                stosq                           ; desc
+                shr     rax, 32
+                mov     [rdx + E1000_BASE_HIGH], eax
+                lea     rax, [r9 + rbp * 2]
+                stosq                           ; slots: struct e1000_kept
+                lea     r9, [rax + rbp * 2]
+                lea     rax, [rdx + E1000_TAIL]
+                stosq                           ; doorbell
+                xor     eax, eax
+                push    (ring.bytes_min - ring.op) / 4
+                pop     rcx
+                rep     stosd
                 movsd                           ; bytes_min
                 movsd                           ; bytes_span
+                scasq
+                mov     [r10], rdi
+                movsd                           ; cause
+                movsd                           ; command
                 movsd                           ; flags_none
-                bts     dword [rcx + E1000_DCTL], E1000_DCTL_ENABLE_BIT
-                add     rcx, E1000_RING_STEP
-                dec     r11b
-                jnz     .ring
+                stosd                           ; armed
+                bts     dword [rdx + E1000_DCTL], E1000_DCTL_ENABLE_BIT
+                add     rdx, E1000_RING_STEP
+                add     r10, 8
+                bt      edx, E1000_RING_STEP_BIT
+                jc      .ring
                 mov     dword [rbx + E1000_TIPG], E1000_TIPG_COPPER
                 mov     dword [rbx + E1000_TCTL], E1000_TCTL_RUN
                 or      dword [rbx + E1000_CTRL], E1000_CTRL_LINK
@@ -316,59 +317,65 @@ e1000_close:
                 cmp     rax, rcx
                 jb      .wait
                 bt      dword [rsi + E1000_CTRL], E1000_CTRL_RST_BIT
-                jc      device_silent           ; all ones: it is gone
+                jc      .gone                   ; all ones
                 xor     eax, eax
                 ret
+.gone:
+                mov     rax, [r8 + device.record]
+                mov     eax, [rax]              ; function
+                jmp     device_silent
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx entries, ecx count
 ; OUT   rax as nic_tx and nic_rx_post
 ; USES  scratch
 e1000_post:
-                shl     esi, E1000_RING_SHIFT
-                add     rsi, r8
-                mov     ecx, ecx
-                push    rdx
-                mov     r10d, [rsi + e1000_ring.posted]
-                mov     r9d, [rsi + e1000_ring.reaped]
-                add     r9d, [rsi + e1000_ring.depth]   ; the first for which there is no room
+                call    ring_begin
+                jmp     .frame
+.publish:
+                mov     rdx, r8
+                mov     eax, [rsi + ring.op_free_end]
+                cmp     eax, [rsi + ring.avail_index]
+                je      .end
+                mov     [rsi + ring.avail_index], eax
+                and     eax, [rsi + ring.mask]
+                shr     eax, 4
+                mov     rdi, [rsi + ring.doorbell]
+                mov     [rdi], eax
+.end:
+                mov     cl, ENTRY_SHIFT
+                jmp     ring_end
 .frame:
-                mov     r11, rdx                ; its first entry
-                xor     r8d, r8d                ; its bytes
-                jrcxz   .publish
+                mov     r8, rdx                 ; its first entry
+                mov     [rsi + ring.op_free_end], r10d  ; and where it begins
+                xor     ecx, ecx                ; its bytes
+                cmp     rdx, r11
+                je      .publish
 .entry:
                 cmp     r10d, r9d
                 je      .publish                ; up to the frame before
-                call    e1000_place
-                inc     r10d
+                mov     edi, r10d
+                and     edi, [rsi + ring.mask]
+                add     r10d, e1000_desc_size
                 mov     rax, [rdx + frame.address]
                 test    rax, rax
                 jz      .pointer
-                mov     [rdi + e1000_desc.address], rax
+                mov     [rbx + rdi + e1000_desc.address], rax
                 mov     eax, [rdx + frame.bytes]
-                test    eax, eax
-                jz      .range
-                add     r8d, eax
+                add     ecx, eax
                 jc      .range
                 or      eax, [rsi + e1000_ring.command]
-                mov     [rdi + e1000_desc.length], rax  ; and no status
+                mov     [rbx + rdi + e1000_desc.length], rax    ; and no status
                 movzx   eax, word [rdx + frame.flags]
-                test    [rsi + e1000_ring.flags_none], eax
-                jnz     .unsupported
-                cmp     al, frame_more
-                sbb     rax, rax                ; all ones: this is the last entry
-                sub     [rdi + e1000_desc.command], al  ; EOP
-                add     rdi, [rsi + e1000_ring.to_kept]
-                and     rax, [rdx + frame.address]
-                mov     [rdi + e1000_kept.address], rax
-                dec     ecx
+                test    eax, eax
+                jnz     .special
+                mov     rax, [rdx + frame.address]
+                mov     [rbp + rdi + e1000_kept.address], rax
+                mov     rax, [r8 + frame.cookie]
+                mov     [rbp + rdi + e1000_kept.cookie], rax
                 add     rdx, frame_size
-                test    rax, rax
-                jz      .more
-                mov     rax, [r11 + frame.cookie]
-                mov     [rdi + e1000_kept.cookie], rax
-                sub     r8d, [rsi + e1000_ring.bytes_min]
-                cmp     r8d, [rsi + e1000_ring.bytes_span]
+                sub     ecx, [rsi + ring.bytes_min]
+                cmp     ecx, [rsi + ring.bytes_span]
                 jbe     .frame
 .range:
                 push    -error_range
@@ -376,38 +383,24 @@ e1000_post:
 .pointer:
                 push    -error_pointer
                 jmp     .refused
+.special:
+                test    [rsi + e1000_ring.flags_none], eax
+                jnz     .unsupported
+                jrcxz   .range                  ; an empty entry
+                and     byte [rbx + rdi + e1000_desc.command], ~E1000_COMMAND_EOP
+                and     qword [rbp + rdi + e1000_kept.address], 0
+                add     rdx, frame_size
+                cmp     rdx, r11
+                je      .range                  ; nothing follows
+                cmp     dword [rdx + frame.bytes], 0
+                jne     .entry
+                jmp     .range
 .unsupported:
                 push    -error_unsupported
 .refused:                                       ; the tail has not moved: the device knows of none
                 pop     rax
                 pop     rdx
-                ret
-.more:
-                jrcxz   .range                  ; nothing follows
-                jmp     .entry
-.publish:
-                pop     rax
-                sub     r11, rax
-                shr     r11, ENTRY_SHIFT
-                jz      .none
-                add     [rsi + e1000_ring.posted], r11d
-                mov     eax, [rsi + e1000_ring.posted]
-                and     eax, [rsi + e1000_ring.mask]
-                mov     rdi, [rsi + e1000_ring.tail]
-                mov     [rdi], eax
-.none:
-                xchg    eax, r11d
-                ret
-
-; -----------------------------------------------------------------------------
-; IN    rsi ring, r10d entry
-; OUT   rdi its descriptor
-e1000_place:
-                mov     edi, r10d
-                and     edi, [rsi + e1000_ring.mask]
-                shl     edi, 4
-                add     rdi, [rsi + e1000_ring.desc]
-                ret
+                jmp     ring_leave
 
 ; -----------------------------------------------------------------------------
 ; Returns finished entries and disarms the ring. Reads no register of the device.
@@ -416,59 +409,63 @@ e1000_place:
 ; OUT   rax how many
 ; USES  scratch
 e1000_reap:
-                mov     rdi, [r8 + e1000.registers]
-                shl     esi, E1000_RING_SHIFT
-                add     rsi, r8
+                call    ring_begin
                 xor     eax, eax
                 xchg    [rsi + e1000_ring.armed], eax
                 test    eax, eax
                 jz      .disarmed
+                mov     rdi, [r8 + e1000.registers]
                 mov     [rdi + E1000_IMC], eax
 .disarmed:
+                mov     r8d, [rsi + ring.mask]
+                mov     r9d, [rsi + ring.used_index]
+                mov     r11d, [rsi + e1000_ring.command]
                 mov     ecx, ecx
-                mov     r9d, ecx
-                mov     r10d, [rsi + e1000_ring.reaped]
-.next:
                 jrcxz   .done
-                cmp     r10d, [rsi + e1000_ring.posted]
+.next:
+                cmp     r9d, r10d
                 je      .done
-                call    e1000_place
-                mov     eax, [rdi + e1000_desc.status]  ; and errors
+                mov     edi, r9d
+                and     edi, r8d
+                mov     eax, [rbx + rdi + e1000_desc.status]    ; and errors
                 test    al, E1000_DD
                 jz      .done
-                inc     r10d
-                movzx   r8d, word [rdi + e1000_desc.length]
-                add     rdi, [rsi + e1000_ring.to_kept]
-                cmp     qword [rdi + e1000_kept.address], 0
+                add     r9d, e1000_desc_size
+                cmp     qword [rbp + rdi + e1000_kept.address], 0
                 je      .next
-                dec     ecx
-                cmp     dword [rsi + e1000_ring.command], 0
-                jne     .sent
-                movups  xmm0, [rdi]             ; address, cookie
+                test    r11d, r11d
+                jnz     .sent
+                movups  xmm0, [rbp + rdi]       ; address, cookie
                 movups  [rdx + frame.address], xmm0
                 and     eax, E1000_RX_FAILED | E1000_RX_EOP
-                cmp     eax, E1000_RX_EOP
-                jne     .bad
-                cmp     r8d, E1000_BUFFER_BYTES
+                xor     eax, E1000_RX_EOP
+                jnz     .bad
+                mov     ax, [rbx + rdi + e1000_desc.length]
+                cmp     eax, E1000_BUFFER_BYTES
                 jbe     .good
 .bad:
-                xor     r8d, r8d
+                xor     eax, eax
 .good:
-                mov     [rdx + frame.bytes], r8         ; and no flags
-                and     qword [rdx + frame.bytes + 8], 0
+                movd    xmm0, eax
+                movups  [rdx + frame.bytes], xmm0       ; and no flags
                 add     rdx, frame_size
-                jmp     .next
+                loop    .next
+                jmp     .done
 .sent:
-                mov     rax, [rdi + e1000_kept.cookie]
+                mov     rax, [rbp + rdi + e1000_kept.cookie]
                 mov     [rdx + completion.cookie], rax
                 and     qword [rdx + completion.status], 0      ; and bytes
                 add     rdx, completion_size
-                jmp     .next
+                loop    .next
 .done:
-                mov     [rsi + e1000_ring.reaped], r10d
-                sub     r9d, ecx
-                xchg    eax, r9d
-                ret
+                mov     eax, r9d
+                xchg    [rsi + ring.used_index], eax
+                sub     r9d, eax
+                add     [rsi + ring.free_end], r9d
+                cmp     r11d, 1                 ; they are frames
+                mov     cl, COMPLETION_SHIFT
+                adc     cl, 0
+                jmp     ring_end
 
 ; -----------------------------------------------------------------------------
 ; Lets rings interrupt this core, unless work is there already. No completion is lost:
@@ -478,66 +475,45 @@ e1000_reap:
 ; interrupt on, or pending when that is turned on. A cause that is cleared has its descriptor seen: the read between waits
 ; for both, the clearing and what the device wrote before (PCI Local Bus 3.0 §3.2.5).
 ;
-; IN    r8 device, edx rings
+; A line is unmasked after the device has let go of it (irq_route).
+;
+; IN    r8 device, esi receive ring, edx rings
 ; OUT   rax as nic_arm
 ; USES  scratch
 e1000_arm:
-                mov     rdi, [r8 + device.record]
-                push    -error_unsupported
-                pop     rax
-                cmp     dword [rdi + nic_record.interrupts], 0
-                je      .done
-                xor     ecx, ecx
-                mov     ecx, [gs:rcx + core_local.index]
-                inc     ecx
-                cmp     ecx, [r8 + e1000.armed_core]
-                je      .routed
-                push    r8
+                shr     edx, 1                  ; ring_rx
+                jnc     .transmit
                 push    rdx
-                push    rcx
-                lea     edx, [rcx - 1]
-                mov     edi, [rdi]              ; function
-                xor     esi, esi
-                push    event_queue
-                pop     rcx
-                call    irq_route
-                pop     rcx
+                call    .one
                 pop     rdx
-                pop     r8
                 test    eax, eax
-                js      .done
-                mov     [r8 + e1000.armed_core], ecx
+                jnz     .done
+                test    edx, edx                ; ring_tx
+                jz      .done
+                xor     esi, esi
+.transmit:
+                inc     esi
+.one:
                 mov     rdi, [r8 + e1000.registers]
                 mov     dword [rdi + E1000_IVAR], E1000_IVAR_ONE
-.routed:
-                mov     rsi, r8
-                mov     r8, [r8 + e1000.registers]
-.ring:
-                shr     edx, 1
-                jnc     .next
-                mov     ecx, [rsi + e1000_ring.cause]
-                mov     [rsi + e1000_ring.armed], ecx
-                mov     [r8 + E1000_ICR], ecx
-                mov     eax, [r8 + E1000_STATUS]
-                mov     [r8 + E1000_IMS], ecx
-                mov     r10d, [rsi + e1000_ring.reaped]
-                cmp     r10d, [rsi + e1000_ring.posted]
-                je      .next
-                call    e1000_place
-                test    byte [rdi + e1000_desc.status], E1000_DD
-                jnz     .pending
-.next:
-                add     rsi, 1 << E1000_RING_SHIFT
-                test    edx, edx
-                jnz     .ring
+                mov     rcx, [r8 + device.rings + rsi * 8]
+                mov     eax, [rcx + e1000_ring.cause]
+                mov     [rcx + e1000_ring.armed], eax
+                mov     [rdi + E1000_ICR], eax
+                mov     ecx, [rdi + E1000_STATUS]
+                mov     [rdi + E1000_IMS], eax
+                call    ring_route
+                mov     eax, [rsi + ring.used_index]
+                cmp     eax, [rsi + ring.avail_index]
+                je      .none
+                and     eax, [rsi + ring.mask]
+                add     rax, [rsi + ring.desc]
+                movzx   eax, byte [rax + e1000_desc.status]
+                and     eax, E1000_DD           ; reaping disarms
+                ret
+.none:
                 xor     eax, eax
 .done:
-                ret
-.pending:
-                mov     [r8 + E1000_IMC], ecx
-                and     dword [rsi + e1000_ring.armed], 0
-                push    1
-                pop     rax
                 ret
 
 ; -----------------------------------------------------------------------------
