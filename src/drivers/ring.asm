@@ -67,11 +67,11 @@ ring_begin:
                 jmp     rax
 
 ; -----------------------------------------------------------------------------
-; Routes a ring's interrupt to this core, unless it is so already. Returns from the caller itself, with -unsupported, if
-; that cannot be.
+; Routes a ring's interrupt to this core, unless it is so already; over a line each time (irq_route). Returns from the
+; caller itself, with -unsupported, if that cannot be.
 ;
 ; IN    r8 device, esi ring
-; OUT   rsi ring; ZF set, or rdi behind the MSI-X entry, which may interrupt now
+; OUT   rsi ring, its routed_core 0 if it has a line; ZF set, or rdi behind the MSI-X entry, which may interrupt now
 ; USES  rax rcx rdx rdi r9 to r11
 ring_route:
                 mov     rsi, [r8 + device.rings + rsi * 8]
@@ -80,6 +80,7 @@ ring_route:
                 lea     eax, [rdx + 1]
                 cmp     eax, [rsi + ring.routed_core]
                 je      .done
+                push    r8
                 push    rax
                 push    rsi
                 push    event_queue
@@ -90,8 +91,10 @@ ring_route:
                 call    irq_route
                 pop     rsi
                 pop     rcx
+                pop     r8
                 test    eax, eax
                 js      .unsupported
+                jnz     .done
                 mov     [rsi + ring.routed_core], ecx
                 inc     eax                     ; (clears ZF)
 .done:

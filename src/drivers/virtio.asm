@@ -443,6 +443,10 @@ virtio_ring:
 ; USES  scratch but r8
 virtio_arm:
                 call    ring_route
+                push    -error_unsupported
+                pop     rax
+                cmp     dword [rsi + ring.routed_core], 0
+                je      .done                   ; a line, which is not for single rings
                 mov     rdx, [rsi + ring.used]
                 xor     eax, eax
                 xchg    [rsi + avail.flags], ax ; on, and then look (§2.7.7.1): a completion is seen here or interrupts

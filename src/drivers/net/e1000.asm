@@ -210,11 +210,13 @@ e1000_start:
                 stosd
                 cmp     word [r12 + pci_record.device], E1000_82574
                 je      .msix
-                and     dword [r12 + pci_record.msix], 0        ; 82575 and later have causes of their own there: not used
+                and     dword [r12 + pci_record.msix], 0        ; 82575 and later have other causes then: MSI, or the line
 .msix:
-                cmp     word [r12 + pci_record.msix], 1
-                sbb     eax, eax
-                inc     eax
+                push    rdi
+                mov     edi, [r12 + pci_record.function]
+                xor     esi, esi
+                call    irq_possible
+                pop     rdi
                 stosd                           ; interrupts
                 ret
 
