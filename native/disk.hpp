@@ -145,6 +145,7 @@ inline void make_disk(disk_device &device, char const *path) {
                    .blocks = (bytes + block_bytes - 1) / block_bytes,
                    .block_bytes = block_bytes,
                    .entry_max = disk_entries_most,
+                   .bytes_max = ~u32{0},
                    .queue_max = core_count < queues_most ? core_count : queues_most,
                    .depth_max = depth_most,
                    .depth_bytes = sizeof(completion_ring::slot),
