@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: all core symbols text usb test test-host test-fail test-boot bench size check abi-table clean help
+.PHONY: all core symbols text usb test test-host test-fail test-boot test-contract bench size check abi-table clean help
 
 apps := $(notdir $(basename $(wildcard apps/*.cpp)) $(patsubst %/,%,$(wildcard apps/*/)))
 
@@ -62,8 +62,8 @@ build/host/main.o: test/host/main.cpp
 # ONLY=pattern takes the tests whose name matches; the names are what the runner prints.
 test:
 	@tools/need.sh test
-	@test/run.sh check host fail boot
-test-host test-fail test-boot: test-%:
+	@test/run.sh check host fail boot contract
+test-host test-fail test-boot test-contract: test-%:
 	@tools/need.sh test
 	@test/run.sh $*
 check:
@@ -87,7 +87,7 @@ clean:
 help:
 	@echo 'make              the core and an image of every program under apps/'
 	@echo 'make test         every test; ends with the line "N passed, N failed"'
-	@echo '                  ONLY=pattern takes some; test-host, test-fail, test-boot and check one kind'
+	@echo '                  ONLY=pattern takes some; test-host, test-fail, test-boot, test-contract and check one kind'
 	@echo 'make image-iso PROGRAM=name [ARGS="text"]    a CD that boots by BIOS and by UEFI'
 	@echo 'make image-qcow2, image-vmdk, image-vdi, image-vhdx PROGRAM=name    disks of other virtual machines'
 	@echo 'make usb DEVICE=/dev/... PROGRAM=name    writes a USB stick, see doc/physical.md'

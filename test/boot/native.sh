@@ -25,13 +25,13 @@ test_cores() {
 
 # What the core's own tests ask of the calls that a process can have.
 test_calls() {
-  run test/boot/call_console.cpp --native
+  run test/contract/console.cpp --native
   expect_status 0
   expect_text '1 of 3 bytes|'
-  run test/boot/call_cores.cpp --native --cores 3
+  run test/contract/cores.cpp --native --cores 3
   expect_status 0
   truncate -s 1M "$work/disk"
-  run test/boot/call_disk.cpp --native --disk "$work/disk"
+  run test/contract/disk.cpp --native --disk "$work/disk"
   expect_status 0
   truncate -s 8M "$work/disk"
   run test/boot/disk_queues.cpp --native --cores 4 --disk "$work/disk"
@@ -303,7 +303,7 @@ test_echo_with_sanitizers() {
 }
 
 call_nic() {
-  run test/boot/call_nic.cpp --native --net tap:exo0
+  run test/contract/nic.cpp --native --net tap:exo0
   expect_status 0
 }
 

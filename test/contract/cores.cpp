@@ -1,6 +1,6 @@
 // core_start, core_wake, core_idle and timer_set: good arguments, every bad one, and what is left afterwards.
 // boot: --cores 3
-#include "check.hpp"
+#include "../boot/check.hpp"
 
 using namespace check;
 

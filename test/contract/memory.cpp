@@ -1,6 +1,6 @@
 // mem_map, mem_protect, mem_query and mem_give: good arguments, every bad one, and tables that are as before after it.
 // boot: --cores 2
-#include "check.hpp"
+#include "../boot/check.hpp"
 
 using namespace check;
 

@@ -1,6 +1,6 @@
 // The disk calls with every bad argument: the listed error, and a queue that works as before after each.
 // boot: --disk "$work/disk$(truncate -s 1M "$work/disk")"
-#include "check.hpp"
+#include "../boot/check.hpp"
 
 #include <algorithm>
 

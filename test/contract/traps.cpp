@@ -1,5 +1,5 @@
 // trap_set: every vector that takes a handler, and those that do not.
-#include "check.hpp"
+#include "../boot/check.hpp"
 
 using namespace check;
 

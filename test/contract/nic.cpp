@@ -1,6 +1,6 @@
 // The NIC calls with every bad argument: the listed error, and a queue that works as before after each.
 // boot: --net user
-#include "check.hpp"
+#include "../boot/check.hpp"
 
 #include <algorithm>
 
