@@ -40,23 +40,6 @@ inline i64 disk_close(u32 disk) {
   return 0;
 }
 
-/// Measures and checks the operation at the front; the result is as of disk_submit, 0 if it can be done.
-inline i64 check_operation(disk_device const &device, std::span<exo::disk_op const> ops, u32 room, extent &size) {
-  exo::disk_op const &op = ops.front();
-  exo::disk_record const &record = device.record;
-  if ((op.flags & ~entry_more) != 0) return -error::range;
-  if (op.kind == exo::disk_flush) {
-    if (op.flags != 0) return -error::range;
-    size = {.entries = 1, .bytes = 0};
-    return (record.features & exo::disk_write_cache) == 0 ? -error::unsupported : 0;
-  }
-  if (op.kind != exo::disk_read && op.kind != exo::disk_write) return -error::range;
-  if (op.kind == exo::disk_write && (record.features & exo::disk_read_only) != 0) return -error::unsupported;
-  if (i64 const bad = measure(ops, room, record.entry_max, size); bad != 0 || size.entries == 0) return bad;
-  bool const inside = op.block < record.blocks && size.bytes <= (record.blocks - op.block) * record.block_bytes;
-  return inside && size.bytes % record.block_bytes == 0 ? 0 : -error::range;
-}
-
 /// Reads or writes all bytes of an entry; a file that ends in the middle of its last block goes on with zeros.
 inline bool transfer(int file, bool writing, char *memory, u64 bytes, u64 offset) {
   while (bytes != 0) {

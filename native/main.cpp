@@ -101,7 +101,7 @@ exo::list<Record> list_of(std::span<Device> devices) {
   machine.nics = list_of<exo::nic_record>(nics);
   exo::system_pages.start(machine.memory);
   enter_trap_stack();
-  catch_faults();
+  catch_signals();
   start_cores(records);
   machine.entry_tsc = exo::ticks();
 }

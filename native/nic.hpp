@@ -102,21 +102,6 @@ inline i64 nic_close(u32 nic) {
   return 0;
 }
 
-/// Checks entries to be sent or posted, from `least` to `most` bytes each frame; returns how many fit, or an error.
-inline i64 check_frames(std::span<exo::frame const> frames, u32 room, u32 least, u32 most) {
-  u32 fit = 0;
-  extent size;
-  for (; fit < frames.size() && fit < room; fit += size.entries) {
-    exo::frame const &head = frames[fit];
-    if (head.address == 0) return -error::pointer;
-    if ((head.flags & ~entry_more) != 0 || head.segment_kind != 0) return -error::unsupported;
-    if (i64 const bad = measure(frames.subspan(fit), room - fit, nobody, size)) return bad;
-    if (size.entries == 0) break;
-    if (size.bytes < least || size.bytes > most) return -error::range;
-  }
-  return fit;
-}
-
 /// An operation's entries as the kernel takes them, with one place more.
 using vectors = std::array<iovec, depth_most + 1>;
 
