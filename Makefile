@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: all core symbols text usb test test-host test-fail test-boot test-contract bench size check abi-table clean help
+.PHONY: all core symbols text usb test test-host test-fail test-boot test-contract sim bench size check abi-table clean help
 
 apps := $(notdir $(basename $(wildcard apps/*.cpp)) $(patsubst %/,%,$(wildcard apps/*/)))
 
@@ -71,6 +71,16 @@ check:
 	@test/run.sh check
 export ONLY
 
+# A scenario in the simulated machine; SCENARIO, SEED, SEEDS and others as in tools/sim.sh.
+sim:
+	@tools/sim.sh
+sim_runner_flags := $(shell top=. && . tools/flags.sh && echo "$${sim_runner_flags[@]}")
+build/sim/sim: test/sim/main.cpp tools/flags.sh
+	@mkdir -p $(@D)
+	g++ $(sim_runner_flags) -MMD -MP -MF $@.d -MT $@ -o $@ $<
+-include build/sim/sim.d
+export SCENARIO SEED SEEDS TRACE JOBS
+
 bench: core
 	@tools/need.sh test bench
 	@test/bench/run.sh
@@ -94,6 +104,7 @@ help:
 	@echo 'make bench        the figures, one line each'
 	@echo 'make size         bytes of the core by file'
 	@echo 'make check        the rules of the house: size, contract, directions of includes, spelling of files'
+	@echo 'make sim SCENARIO=name    runs a scenario in the simulated machine; SEED=, SEEDS=, see doc/simulator.md'
 	@echo 'make abi-table    writes the table of doc/abi.md anew from api/abi'
 	@echo 'make clean        removes build/'
 	@echo './run_x86-64.sh --help    runs a program'

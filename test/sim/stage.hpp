@@ -91,7 +91,8 @@ class stage final : public setup, public outcome {
     limit = 3600s;
   }
 
-  std::string copy_name() { return folder_ + '/' + std::to_string(copies_++) + ".so"; }
+  /// Of this process alone: another one may have it loaded.
+  std::string copy_name() { return folder_ + '/' + std::to_string(getpid()) + '-' + std::to_string(copies_++) + ".so"; }
 
   void make_computers() {
     if (machines_.empty()) refuse("the scenario has no machine.");
