@@ -25,6 +25,7 @@ native)
   ;;
 sim)
   compiler=${EXO_CXX:-g++}
+  case $compiler in *clang*) ;; *) user_flags+=("${sim_gcc_flags[@]}") ;; esac
   compile_flags=("${sim_compile_flags[@]}") link_flags=("${sim_link_flags[@]}") libraries=()
   own_sources=("$top/test/sim/program.cpp" "$top/test/sim/atomics.cpp") made=$prefix.so
   ;;

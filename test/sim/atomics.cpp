@@ -27,6 +27,14 @@ void __tsan_write_range(void *, unsigned long) {}
 EXO_ACCESS(1) EXO_ACCESS(2) EXO_ACCESS(4) EXO_ACCESS(8) EXO_ACCESS(16)
 #undef EXO_ACCESS
 
+// clang's names for these three.
+void *memcpy(void *, void const *, unsigned long);
+void *memmove(void *, void const *, unsigned long);
+void *memset(void *, int, unsigned long);
+void *__tsan_memcpy(void *to, void const *from, unsigned long bytes) { return memcpy(to, from, bytes); }
+void *__tsan_memmove(void *to, void const *from, unsigned long bytes) { return memmove(to, from, bytes); }
+void *__tsan_memset(void *to, int value, unsigned long bytes) { return memset(to, value, bytes); }
+
 void __tsan_atomic_thread_fence(int) { sim_step(); }
 void __tsan_atomic_signal_fence(int) {}
 
