@@ -1,5 +1,8 @@
 // core_start, core_wake, core_idle and timer_set: good arguments, every bad one, and what is left afterwards.
 // boot: --cores 3
+// boot: --bochs --cores 3
+// boot: --native --cores 3
+// boot: --sim --cores 3
 #include "../boot/check.hpp"
 
 using namespace check;

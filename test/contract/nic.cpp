@@ -1,5 +1,6 @@
 // The NIC calls with every bad argument: the listed error, and a queue that works as before after each.
 // boot: --net user
+// boot: --sim --net wire
 #include "../boot/check.hpp"
 
 #include <algorithm>

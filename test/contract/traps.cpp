@@ -1,4 +1,8 @@
 // trap_set: every vector that takes a handler, and those that do not.
+// boot:
+// boot: --bochs
+// boot: --native
+// boot: --sim
 #include "../boot/check.hpp"
 
 using namespace check;

@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "scenario.hpp"
+
 namespace sim {
 
 using u8 = std::uint8_t;
@@ -54,8 +56,6 @@ struct fault {
   }
 };
 
-using rate = u64;  // of 2^32
-constexpr rate rate_of(double chance) { return static_cast<rate>(chance * 4294967296.0); }
 
 class chance {
  public:
@@ -70,9 +70,9 @@ class chance {
   /// Whether a fault happens on this occasion; *amount gets a number for how much.
   bool happens(kind what, u32 object, rate often, u64 *amount = nullptr) {
     u32 const ordinal = ordinals_[static_cast<u8>(what)][object]++;
-    if (often == 0) return false;
+    if (often.of_2_32() == 0) return false;
     u64 const drawn = mix(what, object, ordinal);
-    if ((drawn & 0xFFFFFFFF) >= often) return false;
+    if ((drawn & 0xFFFFFFFF) >= often.of_2_32()) return false;
     fault const it{what, static_cast<u8>(object), ordinal};
     if (only_ != nullptr && !std::ranges::binary_search(*only_, it)) return false;
     happened.push_back(it);

@@ -192,7 +192,7 @@ class computer {
       machine.end(machine.program_.side().run(reinterpret_cast<main_fn>(machine.main())));
     });
     u64 amount = 0;
-    if (cuts_ < how_.cuts_most && now.happens(kind::cut, number_, rate_of(how_.cut), &amount)) {
+    if (cuts_ < how_.cuts_most && now.happens(kind::cut, number_, how_.cut, &amount)) {
       ++cuts_;
       u64 const within = static_cast<u64>(how_.cut_within.count());
       now.in(amount % std::max<u64>(within, 1), [this, life = life_] {
@@ -364,11 +364,11 @@ class computer {
       }
     };
     for (disk_device::write const &each : device.unflushed) {
-      keep(each.block, each.bytes, [&](u64) { return !now.happens(kind::forget, device.number, rate_of(device.how.lose)); });
+      keep(each.block, each.bytes, [&](u64) { return !now.happens(kind::forget, device.number, device.how.lose); });
     }
     for (disk_device::operation const *each : device.at_work) {
       u64 done = 0;
-      if (each->parts[0].kind != exo::disk_write || !now.happens(kind::tear, device.number, rate_of(device.how.tear), &done)) continue;
+      if (each->parts[0].kind != exo::disk_write || !now.happens(kind::tear, device.number, device.how.tear, &done)) continue;
       keep(each->parts[0].block, gather(*each), [&](u64 block) { return (done >> block % 64 & 1) != 0; });
     }
     device.unflushed.clear();
@@ -417,7 +417,7 @@ inline void world::step(u64 nanoseconds) {
   u64 amount = 0;
   machine const &how = mine->machine->how();
   u64 later = now_ + nanoseconds;
-  if (chances.happens(kind::stall, mine->number, rate_of(how.stall), &amount)) {
+  if (chances.happens(kind::stall, mine->number, how.stall, &amount)) {
     later += amount % std::max<u64>(static_cast<u64>(how.stall_most.count()), 1);
   }
   // In a handler no other core goes on: its stack is the thread's only one for signals.

@@ -34,7 +34,7 @@ inline i64 disk_close(u32 disk) {
 inline i64 perform(computer &machine, disk_device &device, disk_device::operation const &op) {
   exo::disk_op const &head = op.parts[0];
   u64 amount = 0;
-  bool const fails = now.happens(kind::fail, device.number, rate_of(device.how.fail), &amount);
+  bool const fails = now.happens(kind::fail, device.number, device.how.fail, &amount);
   if (head.kind == exo::disk_flush) {
     if (fails) return -error::io;
     auto const last = std::ranges::partition_point(device.unflushed, [&](auto const &each) { return each.done_at <= op.submitted; });
@@ -94,8 +94,8 @@ inline i64 disk_submit(u32 disk, u32 queue, exo::disk_op const *ops, u32 count) 
     device.at_work.push_back(op.get());
     u64 const least = static_cast<u64>(device.how.least.count()), most = static_cast<u64>(device.how.most.count());
     u64 time = least + now.chances.number(kind::delay, objects_most / 2 + device.number, most > least ? most - least : 0);
-    if (now.happens(kind::slow, device.number, rate_of(device.how.slow))) time *= 100;
-    if (now.happens(kind::stuck, device.number, rate_of(device.how.stuck))) time = never / 4;
+    if (now.happens(kind::slow, device.number, device.how.slow)) time *= 100;
+    if (now.happens(kind::stuck, device.number, device.how.stuck)) time = never / 4;
     now.in(time, [machine = &here(), disk, op = std::move(op), life = device.life] {
       if (life == machine->disks[disk].life) complete(*machine, disk, *op);
     });

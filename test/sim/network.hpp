@@ -70,18 +70,18 @@ inline void transmit(wire &on, u32 from, std::vector<std::byte> bytes) {
   auto const count = [](duration time) { return static_cast<u64>(time.count()); };
   link const &how = on.how;
   u64 amount = 0;
-  if (now.happens(kind::partition, number, rate_of(how.partition), &amount)) {
+  if (now.happens(kind::partition, number, how.partition, &amount)) {
     on.cut_until = now.now() + amount % std::max<u64>(count(how.partition_most), 1);
   }
-  if (now.now() < on.cut_until || now.happens(kind::lose, number, rate_of(how.lose))) return;
-  if (now.happens(kind::corrupt, number, rate_of(how.corrupt), &amount)) {
+  if (now.now() < on.cut_until || now.happens(kind::lose, number, how.lose)) return;
+  if (now.happens(kind::corrupt, number, how.corrupt, &amount)) {
     bytes[amount / 8 % bytes.size()] ^= std::byte{1} << (amount % 8);
   }
   u64 const spread = how.delay_most > how.delay_least ? count(how.delay_most - how.delay_least) : 0;
-  u32 const copies = now.happens(kind::duplicate, number, rate_of(how.duplicate)) ? 2 : 1;
+  u32 const copies = now.happens(kind::duplicate, number, how.duplicate) ? 2 : 1;
   for (u32 copy = 0; copy < copies; ++copy) {
     u64 delay = count(how.delay_least) + now.chances.number(kind::delay, number, spread + 1);
-    if (now.happens(kind::reorder, number, rate_of(how.reorder), &amount)) delay += amount % (10 * count(how.delay_most) + 1);
+    if (now.happens(kind::reorder, number, how.reorder, &amount)) delay += amount % (10 * count(how.delay_most) + 1);
     now.in(delay, [to, nic, bytes] {
       if (!to->ended) arrive(*to, nic, bytes);
     });

@@ -25,17 +25,28 @@ using duration = std::chrono::nanoseconds;  // of virtual time, whose TSC counts
 
 inline constexpr unsigned machines_most = 8, cores_most = 8, nics_most = 4, disks_most = 4, links_most = 16;
 
+/// The chance of each single occasion, from a number of 0 to 1. Kept as an integer: devices use no floating point.
+class rate {
+ public:
+  constexpr rate(double chance = 0) noexcept
+      : of_2_32_(chance <= 0 ? 0 : chance >= 1 ? std::uint64_t{1} << 32 : static_cast<std::uint64_t>(chance * 4294967296.0)) {}
+  [[nodiscard]] constexpr std::uint64_t of_2_32() const noexcept { return of_2_32_; }
+
+ private:
+  std::uint64_t of_2_32_;
+};
+
 struct disk {
   std::uint64_t blocks = 256;
   std::uint32_t block_bytes = 512;
   bool write_cache = true;               ///< writes last only after a flush
   bool read_only = false;
   duration least = 10us, most = 100us;   ///< what an operation takes
-  double fail = 0;                       ///< of each operation: it ends with error::io, and a write may be done in part
-  double slow = 0;                       ///< of each operation: it takes a hundred times as long
-  double stuck = 0;                      ///< of each operation: it is never completed
-  double lose = 0;                       ///< of each block that was not flushed when the power is cut: it is as before
-  double tear = 0;                       ///< of each write on its way when the power is cut: some of its blocks are done
+  rate fail = 0;                         ///< of each operation: it ends with error::io, and a write may be done in part
+  rate slow = 0;                         ///< of each operation: it takes a hundred times as long
+  rate stuck = 0;                        ///< of each operation: it is never completed
+  rate lose = 0;                         ///< of each block that was not flushed when the power is cut: it is as before
+  rate tear = 0;                         ///< of each write on its way when the power is cut: some of its blocks are done
   char const *file = nullptr;            ///< its content at first; zeros if there is none
 };
 
@@ -46,9 +57,9 @@ struct machine {
   unsigned cores = 1;
   std::uint64_t memory_bytes = 4 << 20;
   bool serves = false;                   ///< the run does not wait for its end
-  double stall = 0.05;                   ///< of each call, clock reading and atomic operation: the core stops for a while
+  rate stall = 0.05;                     ///< of each call, clock reading and atomic operation: the core stops for a while
   duration stall_most = 20us;
-  double cut = 0;                        ///< of each start: the power is cut some time, and the machine starts again
+  rate cut = 0;                          ///< of each start: the power is cut some time, and the machine starts again
   duration cut_within = 10ms;            ///< since the start
   unsigned cuts_most = 3;
   unsigned nics = 0;                     ///< connect() adds them
@@ -61,11 +72,11 @@ struct machine {
 
 struct link {
   duration delay_least = 5us, delay_most = 50us;
-  double lose = 0;                       ///< of each frame
-  double duplicate = 0;                  ///< of each frame: it comes twice
-  double reorder = 0;                    ///< of each frame: it comes up to ten times delay_most later than others
-  double corrupt = 0;                    ///< of each frame: one bit is turned
-  double partition = 0;                  ///< of each frame: from now on nothing passes, for up to partition_most
+  rate lose = 0;                         ///< of each frame
+  rate duplicate = 0;                    ///< of each frame: it comes twice
+  rate reorder = 0;                      ///< of each frame: it comes up to ten times delay_most later than others
+  rate corrupt = 0;                      ///< of each frame: one bit is turned
+  rate partition = 0;                    ///< of each frame: from now on nothing passes, for up to partition_most
   duration partition_most = 100ms;
   unsigned mtu = 1500;
 };
