@@ -43,9 +43,9 @@ struct completion_ring : ring_state {
     armed_core = nobody;
   }
 
+  /// What was submitted is finished; its room was taken then, and comes back when it is reaped.
   void put(exo::completion const &what, u32 entries) noexcept {
     slots[(first + count++) % depth] = {.what = what, .entries = entries};
-    room -= entries;
   }
 
   i64 reap(exo::completion *out, u32 most) noexcept {
@@ -59,7 +59,7 @@ struct completion_ring : ring_state {
     return taken;
   }
 
-  /// Everything that was submitted is finished, so what is there can be seen right away.
+  /// What finishes after this is told; who fills the ring at the same time holds its lock.
   i64 arm() noexcept {
     armed_core = count == 0 ? exo::local().index : nobody;
     return count == 0 ? 0 : 1;

@@ -14,6 +14,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <mutex>
 
 namespace native {
@@ -53,6 +54,8 @@ struct alignas(64) core_state {
   std::atomic<u64> handled = 0;  // events that have a handler of the program
   std::atomic<u64> upcalls = 0;  // events whose handler is to be called
   int thread = 0;                // as Linux numbers it, for signals
+  timer_t alarm{};               // interrupts it when its timer is due, if that has a handler
+  bool has_alarm = false;
 
   // Only its own thread uses these.
   u64 timer = never;
@@ -85,6 +88,8 @@ class guard {
   }
   guard(guard const &) = delete;
   guard &operator=(guard const &) = delete;
+  void lock() { mutex_.lock(); }      // for a condition variable that waits meanwhile
+  void unlock() { mutex_.unlock(); }
   ~guard() {
     mutex_.unlock();
     if (core_ != nullptr && --core_->locks == 0) call_handlers();
@@ -95,21 +100,30 @@ class guard {
   core_state *core_;
 };
 
-/// Sets an event bit of a core, wakes it if it is halted, and has its handler called if there is one.
+/// Sets an event bit of a core, and wakes it if it is halted. A handler is called with the next call_handlers().
 ///
 /// The other side is core_idle: it says halted before it looks at the bits; this sets the bit before it looks at
 /// halted. So one of the two sees the other.
-inline void raise(core_state &core, u64 event) noexcept {
+inline void mark(core_state &core, u64 event) noexcept {
   u64 const bit = u64{1} << event;
   std::atomic_ref(core.local.events).fetch_or(bit);
-  if ((core.handled & bit) != 0) {
-    core.upcalls |= bit;
-    interrupt(core);
-  }
+  if ((core.handled & bit) != 0) core.upcalls |= bit;
   if (!core.halted) return;
   u64 const one = 1;
   while (write(core.bell, &one, sizeof(one)) < 0 && errno == EINTR) {
   }
+}
+
+/// The same from wherever: the core is interrupted, if it has a handler.
+inline void raise(core_state &core, u64 event) noexcept {
+  mark(core, event);
+  if ((core.upcalls & u64{1} << event) != 0) interrupt(core);
+}
+
+/// core_wake: an interrupt only if the core is halted.
+inline void wake(core_state &core) noexcept {
+  std::atomic_ref(core.local.events).fetch_or(u64{1} << exo::event_wake);
+  if (core.halted) raise(core, exo::event_wake);
 }
 
 }  // namespace native

@@ -92,9 +92,9 @@ exo::list<Record> list_of(std::span<Device> devices) {
 
   exo::core_record *const records = make_cores(chosen.cores);
   make_memory(chosen.memory_bytes);
-  if (chosen.taps.size() > nics_most) refuse("there are more than %u --net options.", nics_most);
+  if (chosen.nets.size() > nics_most) refuse("there are more than %u --net options.", nics_most);
   disks = make_devices(chosen.disks, make_disk);
-  nics = make_devices(chosen.taps, make_nic);
+  nics = make_devices(chosen.nets, make_nic);
   machine.cores = {.first = records, .count = core_count, .stride = sizeof(exo::core_record)};
   machine.memory = {.first = &memory->ram, .count = 1, .stride = sizeof(exo::memory_range)};
   machine.disks = list_of<exo::disk_record>(disks);

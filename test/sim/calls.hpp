@@ -56,7 +56,7 @@ inline i64 core_start(u32 index, exo::entry_fn entry, void *argument) {
 
 inline i64 core_wake(u32 index) {
   if (index >= here().how().cores) return -error::no_such;
-  here().raise(index, exo::event_wake);
+  here().wake_event(index);
   return 0;
 }
 

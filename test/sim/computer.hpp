@@ -168,9 +168,13 @@ class computer {
     program_.restore();
     side_.ticks = [] noexcept {
       now.step(world::clock_ns);
+      native::call_handlers();
       return now.now();
     };
-    side_.step = [] noexcept { now.step(world::step_ns); };
+    side_.step = [] noexcept {
+      now.step(world::step_ns);
+      if (now.running() != nullptr) native::call_handlers();
+    };
     program_.side().attach(&side_);
     clear_memory();
     describe();
@@ -255,6 +259,11 @@ class computer {
       which.halted = false;
       wake(which, world::call_ns);
     }
+  }
+  /// core_wake: an interrupt only if the core is halted.
+  void wake_event(u32 index) {
+    if (cores_[index].halted) return raise(index, exo::event_wake);
+    cores_[index].state->local.events |= u64{1} << exo::event_wake;
   }
   void finished(ring &which) {
     if (u32 const index = std::exchange(which.armed_core, native::nobody); index != native::nobody) raise(index, exo::event_queue);
