@@ -136,10 +136,10 @@ void leaves_a_loop() {
 }  // namespace
 
 int main(int count, char **) {
-  timer(); print("timer\n");
-  wakes(); print("wakes\n");
-  disk_completion(); print("disk\n");
-  calls_in_handlers(); print("calls\n");
+  timer();
+  wakes();
+  disk_completion();
+  calls_in_handlers();
   if (count > 1) leaves_a_loop();
   return verdict();
 }
