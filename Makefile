@@ -79,7 +79,7 @@ build/sim/sim: test/sim/main.cpp tools/flags.sh
 	@mkdir -p $(@D)
 	g++ $(sim_runner_flags) -MMD -MP -MF $@.d -MT $@ -o $@ $<
 -include build/sim/sim.d
-export SCENARIO SEED SEEDS TRACE JOBS
+export SCENARIO SEED SEEDS FAULTS TRACE JOBS
 
 bench: core
 	@tools/need.sh test bench

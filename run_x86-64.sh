@@ -51,7 +51,8 @@ Without an option of the second group the machine is a PC that boots from a disk
                           only where the console is a terminal
 
   --native                no machine at all: an ordinary process of this Linux, with a thread for each core and --net none
-                          by default. Goes with the first group, but not with --net user, --forward and --accel
+                          by default. Goes with the first group, but not with --net user, --forward and --accel; also takes
+                          --net packet:NAME, any network interface of this machine, by a packet socket
   --asan, --ubsan, --tsan  with --native: the compiler's address, undefined behaviour or thread sanitizer
 
   --sim                   the simulated machine: up to 8 cores that run in turns, --net wire (a NIC that is connected to
@@ -190,6 +191,10 @@ done
 case $net in
 user | none) ;;
 wire) [ "$way" = sim ] || refuse "--net wire goes with --sim only." ;;
+packet:?*)
+  [ "$way" = native ] || refuse "--net packet:NAME goes with --native only. Give tap:NAME, or leave it out."
+  ip link show dev "${net#packet:}" >/dev/null 2>&1 || refuse "there is no network device '${net#packet:}'. See those that there are: ip link"
+  ;;
 tap:?*)
   tap=${net#tap:}
   tap_details=$(ip -d link show dev "$tap" 2>/dev/null) ||
@@ -197,7 +202,7 @@ tap:?*)
   [[ $tap_details == *' tun type tap '* ]] ||
     refuse "the network device '$tap' is not a TAP device. Make one as root: ip tuntap add NAME mode tap"
   ;;
-*) refuse "--net '$net' is none of user, tap:NAME, none." ;;
+*) refuse "--net '$net' is none of user, tap:NAME, packet:NAME, none." ;;
 esac
 
 for forward in "${forwards[@]}"; do

@@ -4,7 +4,7 @@
 #   SCENARIO=name|FILE.cpp   one under test/sim/scenarios, or a file
 #   SEED=N                   the first seed; default 1
 #   SEEDS=N                  how many from there on; default 1000, and 1 if SEED is given
-#   ONLY="FAULT ..."         only these faults happen, as a failing run prints them; `none` for a calm run. One seed only
+#   FAULTS="FAULT ..."         only these faults happen, as a failing run prints them; `none` for a calm run. One seed only
 #   TRACE=1                  prints what happens, one line for each call and each device
 #   JOBS=N                   processes; default: the processors
 #
@@ -43,8 +43,8 @@ esac
 [ -z "${SEED-}" ] || is_number SEED 0
 [ -z "${SEEDS-}" ] || is_number SEEDS 1
 [ -z "${JOBS-}" ] || is_number JOBS 1
-seeds=${SEEDS:-$([ -n "${SEED-}${ONLY-}${TRACE-}" ] && echo 1 || echo 1000)}
-[ "$seeds" -eq 1 ] || [ -z "${ONLY-}${TRACE-}" ] || refuse "ONLY and TRACE go with one seed. Give SEED=N, and SEEDS=1 or none."
+seeds=${SEEDS:-$([ -n "${SEED-}${FAULTS-}${TRACE-}" ] && echo 1 || echo 1000)}
+[ "$seeds" -eq 1 ] || [ -z "${FAULTS-}${TRACE-}" ] || refuse "FAULTS and TRACE go with one seed. Give SEED=N, and SEEDS=1 or none."
 
 "$top/tools/need.sh" build || exit 2
 find_program "$source"
@@ -53,6 +53,6 @@ mkdir -p "$top/build/sim"
 flock "$top/build/sim/lock" make --no-print-directory -s -C "$top" build/sim/sim >&2 || refuse "the simulator does not build; the lines above say why."
 "$top/tools/program.sh" "$source" "$prefix" sim >&2 || refuse "$source does not build; the lines above say why."
 command=("$top/build/sim/sim" "$prefix.so" --name "$name" --seed "${SEED:-1}" --seeds "$seeds" --jobs "${JOBS:-$(nproc)}")
-[ -z "${ONLY-}" ] || command+=(--only "$ONLY")
+[ -z "${FAULTS-}" ] || command+=(--only "$FAULTS")
 [ -z "${TRACE-}" ] || command+=(--trace)
 exec "${command[@]}"

@@ -51,17 +51,17 @@ planted() {
   sim SCENARIO="$1" SEEDS=1000 EXO_CXXFLAGS=-DEXO_PLANTED
   expect_status 1
   expect_text "$2"
-  [[ $output =~ SEED=([0-9]+)\ ONLY=\'([a-z0-9. ]+)\' ]] || fail "there is no command to run it again: $output"
+  [[ $output =~ SEED=([0-9]+)\ FAULTS=\'([a-z0-9. ]+)\' ]] || fail "there is no command to run it again: $output"
   seed=${BASH_REMATCH[1]} only=${BASH_REMATCH[2]}
   [ "$(wc -w <<<"$only")" -le 12 ] || fail "that is no short schedule: $only"
   sim SCENARIO="$1" SEED="$seed" EXO_CXXFLAGS=-DEXO_PLANTED
   expect_status 1
   expect_text "$2"
-  sim SCENARIO="$1" SEED="$seed" ONLY="$only" TRACE=1 EXO_CXXFLAGS=-DEXO_PLANTED
+  sim SCENARIO="$1" SEED="$seed" FAULTS="$only" TRACE=1 EXO_CXXFLAGS=-DEXO_PLANTED
   expect_status 1
   expect_text "$2"
   expect_text ' ms  '
-  sim SCENARIO="$1" SEED="$seed" ONLY=none EXO_CXXFLAGS=-DEXO_PLANTED
+  sim SCENARIO="$1" SEED="$seed" FAULTS=none EXO_CXXFLAGS=-DEXO_PLANTED
   expect_status 0
 }
 
@@ -183,10 +183,10 @@ test_refuses() {
   done
   sim SCENARIO=ping SEEDS=0
   expect_status 2
-  sim SCENARIO=ping SEEDS=2 ONLY=none
+  sim SCENARIO=ping SEEDS=2 FAULTS=none
   expect_status 2
   expect_text "go with one seed"
-  sim SCENARIO=ping SEED=1 ONLY=lose.0
+  sim SCENARIO=ping SEED=1 FAULTS=lose.0
   expect_status 2
   expect_text "is no fault"
   sim SCENARIO=

@@ -253,7 +253,7 @@ int run_scenario(stage &scene, options const &chosen) {
   });
   std::printf("%s fails with seed %llu: %s\n", chosen.name.c_str(), static_cast<unsigned long long>(seed), failure.c_str());
   std::printf("again, with its %u faults:  make sim SCENARIO=%s SEED=%llu\n", first.count, chosen.name.c_str(), static_cast<unsigned long long>(seed));
-  std::printf("with the %zu that it takes:  make sim SCENARIO=%s SEED=%llu ONLY='%s' TRACE=1\n", faults.size(), chosen.name.c_str(), static_cast<unsigned long long>(seed),
+  std::printf("with the %zu that it takes:  make sim SCENARIO=%s SEED=%llu FAULTS='%s' TRACE=1\n", faults.size(), chosen.name.c_str(), static_cast<unsigned long long>(seed),
               text_of(faults).c_str());
   return failed_status;
 }
