@@ -85,6 +85,13 @@ inline bool find_own(u64 virt, exo::mapping &out) noexcept {
   return true;
 }
 
+/// Whether the process has something besides the regions at an address.
+inline bool is_own(u64 virt) {
+  guard const locked(memory->mutex);
+  exo::mapping what;
+  return find_region(virt) == memory->regions.end() && find_own(virt, what);
+}
+
 /// What calls check in a range of whole pages.
 inline i64 check_range(u64 first, u64 bytes, u64 limit) noexcept {
   bool const whole = (first | bytes) % exo::page_bytes == 0;
@@ -126,7 +133,10 @@ inline i64 take_holes(u64 first, u64 end) {
 inline i64 mem_map(u64 virt, u64 phys, u64 bytes, u32 access) {
   if (i64 const bad = check_access(virt, bytes, access)) return bad;
   if (i64 const bad = check_range(phys, bytes, virt_end)) return bad;
-  if (!is_ram(phys, bytes)) return bytes > phys_end || phys > phys_end - bytes ? -error::range : -error::unsupported;
+  if (!is_ram(phys, bytes)) {
+    if (is_own(phys) || is_own(phys + bytes - 1)) return -error::denied;
+    return bytes > phys_end || phys > phys_end - bytes ? -error::range : -error::unsupported;
+  }
   guard const locked(memory->mutex);
   if (i64 const bad = take_holes(virt, virt + bytes)) return bad;
   void *const mapped = mmap(reinterpret_cast<void *>(virt), bytes, protection(access), MAP_SHARED | MAP_FIXED,

@@ -1,4 +1,4 @@
-# limit: 400
+# limit: 600
 # Programs as processes of this Linux: native/ in place of the core, the same answers to the same programs.
 source test/boot/network.sh
 source test/boot/wordcount.sh

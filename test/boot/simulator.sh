@@ -1,3 +1,4 @@
+# limit: 900
 # The simulated machine: the same seed is the same run, planted bugs are found, and what is wrong is said in a sentence.
 
 # sim NAME=VALUE...: runs a scenario; sets `output` and `status`.

@@ -1,6 +1,7 @@
 // console_write and console_read: what they return, what they refuse, and text that comes out whole.
 // prints: exact text|
 // prints: 1 of 3 bytes|
+// limit: 400
 // boot:
 // boot: --bochs
 // boot: --native

@@ -1,4 +1,5 @@
 // core_start, core_wake, core_idle and timer_set: good arguments, every bad one, and what is left afterwards.
+// limit: 400
 // boot: --cores 3
 // boot: --bochs --cores 3
 // boot: --native --cores 3

@@ -1,4 +1,5 @@
 // The disk calls with every bad argument: the listed error, and a queue that works as before after each.
+// limit: 400
 // boot: --disk "$work/disk$(truncate -s 1M "$work/disk")"
 // boot: --native --disk "$work/disk$(truncate -s 1M "$work/disk")"
 // boot: --sim --disk "$work/disk$(truncate -s 1M "$work/disk")"

@@ -1,4 +1,5 @@
 // Handlers of events: they come while the core runs, leave the event bit set, and may make calls.
+// limit: 400
 // boot: --cores 2 --disk "$work/disk$(truncate -s 1M "$work/disk")" --args loop
 // boot: --bochs --cores 2 --args loop
 // boot: --native --cores 2 --disk "$work/disk$(truncate -s 1M "$work/disk")" --args loop

@@ -1,4 +1,5 @@
 // mem_map, mem_protect, mem_query and mem_give: good arguments, every bad one, and tables that are as before after it.
+// limit: 400
 // boot: --cores 2
 // boot: --bochs --cores 2
 // boot: --native --cores 2

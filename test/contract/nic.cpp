@@ -1,4 +1,5 @@
 // The NIC calls with every bad argument: the listed error, and a queue that works as before after each.
+// limit: 400
 // boot: --net user
 // boot: --sim --net wire
 #include "../boot/check.hpp"

@@ -1,4 +1,5 @@
 // trap_set: every vector that takes a handler, and those that do not.
+// limit: 400
 // boot:
 // boot: --bochs
 // boot: --native
