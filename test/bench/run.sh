@@ -19,6 +19,7 @@
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median
 #   start-vs-linux       QEMU's start to the guest's first line: Linux over `hello`     goal: 10 at least
 #   start-vs-floor       the same: `hello` over an image that only prints               goal: 1.2 at most
+#   sim-seeds-per-minute two simulated machines, ten pings over a bad wire, on all processors   goal: 10000 at least
 #
 # Instructions are the guest's, with one core under -icount shift=0, and the same in every run. The other figures depend on
 # the host; the speedup needs two idle processors.
@@ -79,4 +80,10 @@ queue_figures e1000e e1000e,romfile=
 figures speedup --cores 2 --disk build/text.txt --net none
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
+if passes=$(SCENARIO=ping SEEDS=20000 timeout --foreground $LIMIT_S tools/sim.sh); then
+  sed -n "s/.*(\([0-9]*\) a minute.*/figure sim-seeds-per-minute \1 runs/p" <<<"$passes"
+else
+  echo "bench: the simulator has no figure: $passes" >&2
+  missing=1
+fi
 exit $missing

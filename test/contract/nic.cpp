@@ -1,8 +1,10 @@
 // The NIC calls with every bad argument: the listed error, and a queue that works as before after each.
+// limit: 400
 // boot: --net user
 // boot: --net user --nic-model e1000
 // boot: --net user --nic-model e1000e
-#include "check.hpp"
+// boot: --sim --net wire
+#include "../boot/check.hpp"
 
 #include <algorithm>
 
