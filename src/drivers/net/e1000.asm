@@ -295,7 +295,11 @@ e1000_open:
                 mov     dword [rbx + E1000_TIPG], E1000_TIPG_COPPER
                 mov     dword [rbx + E1000_TCTL], E1000_TCTL_RUN
                 or      dword [rbx + E1000_CTRL], E1000_CTRL_LINK
-                mov     dword [rbx + E1000_RCTL], E1000_RCTL_RUN
+                mov     eax, E1000_RCTL_RUN
+                mov     [rbx + E1000_RCTL], eax
+                cmp     [rbx + E1000_RCTL], eax
+                jne     e1000_close.gone        ; it may read as 0 for ever
+                xor     eax, eax
 .done:
                 ret
 
