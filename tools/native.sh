@@ -6,6 +6,7 @@ native_check() {
   [ "${#forwards[@]}" -eq 0 ] || refuse "--forward does not go with --native. Give a TAP device with --net tap:NAME."
   [ -z "$accel" ] || refuse "--accel does not go with --native, which emulates nothing. Leave one out."
   [ "${#qemu_options[@]}" -eq 0 ] || refuse "QEMU OPTIONS do not go with --native. Leave out what follows '--'."
+  [ ${#nets[@]} -le 1 ] || refuse "--native takes one --net. Leave the others out."
   [ "${net:-none}" != user ] || refuse "--net user is QEMU's own network. With --native give tap:NAME or none."
   case $sanitizers in *--tsan*--[au]* | *--[au]*--tsan*)
     refuse "--tsan does not go with other sanitizers. Run the program once with each."

@@ -86,6 +86,7 @@ struc slot
 .cookie:                resq 1
 .link:                  resw 1                  ; data descriptor of the operation's next slot
 .status:                resb 1                  ; only of a disk
+                        resb 1
 endstruc
 SLOT_FREE               equ 0                   ; links that are none: and makes a link the one, or the other, which is
 SLOT_LAST               equ -1                  ; shorter than mov
@@ -464,22 +465,11 @@ virtio_ring:
 ; USES  scratch but r8
 virtio_arm:
                 mov     rsi, [r8 + device.rings + rsi * 8]
-                xor     eax, eax
-                mov     edx, [gs:rax + core_local.index]
-                lea     eax, [rdx + 1]
-                cmp     eax, [rsi + ring.routed_core]
-                je      .routed
-                push    rax
-                push    rsi
-                push    event_queue
-                pop     rcx
-                mov     rdi, [rsi + ring.record]
-                mov     edi, [rdi]              ; function
-                mov     esi, [rsi + ring.number]
+                mov     edi, [rsi + ring.number]
                 mov     rax, [r8 + virtio.isr]
                 test    rax, rax
                 jz      .route
-                mov     esi, [r8 + virtio.gsi]
+                mov     edi, [r8 + virtio.gsi]
                 test    al, MMIO
                 jnz     .mmio
                 mov     al, [rax]               ; (§4.1.5.3, §4.2.2)
@@ -487,16 +477,7 @@ virtio_arm:
 .mmio:
                 mov     dword [rax - MMIO], VIRTIO_ISR_ALL
 .route:
-                push    r8
-                call    irq_route
-                pop     r8
-                pop     rsi
-                pop     rcx
-                test    eax, eax
-                js      .unsupported
-                jnz     .routed                 ; a line: to be unmasked each time
-                mov     [rsi + ring.routed_core], ecx
-.routed:
+                call    ring_route
                 mov     rdx, [rsi + ring.used]
                 xor     eax, eax
                 xchg    [rsi + avail.flags], ax ; on, and then look (§2.7.7.1): a completion is seen here or interrupts
@@ -508,10 +489,6 @@ virtio_arm:
                 pop     rax
 .done:
                 ret                             ; (the upper half of rax is 0)
-.unsupported:
-                push    -error_unsupported
-                pop     rax
-                ret
 
 ; -----------------------------------------------------------------------------
 ; Returns finished operations and disarms the ring.
