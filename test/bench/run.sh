@@ -17,6 +17,7 @@
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
 #   wordcount-one-core   how fast one core counts
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median
+#   forward-vs-linux     64-byte frames between two NICs: `forward` over a Linux bridge    goal: 4 at least
 #   start-vs-linux       QEMU's start to the guest's first line: Linux over `hello`     goal: 10 at least
 #   start-vs-floor       the same: `hello` over an image that only prints               goal: 1.2 at most
 #   sim-seeds-per-minute two simulated machines, ten pings over a bad wire, on all processors   goal: 10000 at least
@@ -80,6 +81,7 @@ queue_figures e1000e e1000e,romfile=
 figures speedup --cores 2 --disk build/text.txt --net none
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
+test/bench/forward.sh || missing=1
 if passes=$(SCENARIO=ping SEEDS=20000 timeout --foreground $LIMIT_S tools/sim.sh); then
   sed -n "s/.*(\([0-9]*\) a minute.*/figure sim-seeds-per-minute \1 runs/p" <<<"$passes"
 else
