@@ -11,9 +11,8 @@
 #include <concepts>
 #include <new>
 
-#include "net/device.hpp"
+#include "frame_device.hpp"
 #include "nic.hpp"
-#include "time.hpp"
 
 namespace exo {
 
@@ -53,6 +52,9 @@ class frame_port {
 
   [[nodiscard]] net::mac_address mac() const noexcept { return mac_; }
   [[nodiscard]] std::size_t mtu() const noexcept { return mtu_; }
+
+  /// In Mbit/s; 1: the link is up and does not say; 0: it is down, or the NIC is closed.
+  [[nodiscard]] u32 link_speed() const noexcept { return queue_.link_speed(); }
 
   /// Hands up to 32 frames to consume(net::received_frame), then lends their buffers to the device again.
   template <std::invocable<net::received_frame> Consume>
@@ -155,6 +157,6 @@ class frame_port {
   frame queued_[batch_frames]{};
 };
 
-static_assert(net::frame_device<frame_port>);
+static_assert(waitable_frame_device<frame_port>);
 
 }  // namespace exo
