@@ -86,6 +86,10 @@ test_rtl8139() {
   header_nic rtl8139
 }
 
+test_vmxnet3() {
+  header_nic vmxnet3
+}
+
 # Through QEMU's own network, from a port of this machine.
 test_user_forward() {
   local port=$((20000 + $$ % 20000))

@@ -139,7 +139,7 @@ class ne2000 {
     return true;
   }
 
-  /// Lets the card send what is queued: one frame now, the next when that is sent and this object is used again.
+  /// Lets the card send what is queued: one frame at a time, the next when that is sent and this object is used again.
   void flush() noexcept {
     flushed_ = queued_;
     pump();
@@ -349,23 +349,25 @@ class ne2000 {
 
   // --- sending
 
-  /// Notes what is sent and starts the next of the frames that were flushed.
+  /// Notes what is sent and starts the next of the frames that were flushed, as long as that is done at once.
   void pump() noexcept {
-    if (gone_ || done_ == flushed_) return;
-    u8 const state = in(command);
-    if (state == absent) {
-      gone_ = true;
-      return;
-    }
-    if (done_ != started_) {
-      if ((state & command_send) != 0) {
+    while (!gone_ && done_ != flushed_) {
+      u8 const state = in(command);
+      if (state == absent) {
+        gone_ = true;
+      } else if (done_ == started_) {
+        start_sending();
+      } else if ((state & command_send) == 0) {
+        ++done_;
+        ++counters_.sent;
+      } else {
         if (ticks() >= stuck_at_) reset();
         return;
       }
-      ++done_;
-      ++counters_.sent;
-      if (done_ == flushed_) return;
     }
+  }
+
+  void start_sending() noexcept {
     u32 const bytes = send_bytes_[started_ % send_places];
     out(interrupt_status, send_events);
     out(send_start, send_page(started_));

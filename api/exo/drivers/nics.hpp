@@ -7,6 +7,7 @@
 #include "../frame_port.hpp"
 #include "ne2000.hpp"
 #include "rtl8139.hpp"
+#include "vmxnet3.hpp"
 
 namespace exo {
 
@@ -63,7 +64,7 @@ opened<void> with_first_of(Use &use) {
 template <typename Use>
 [[nodiscard]] opened<void> with_first_nic(Use use) {
   if (!info().nics.empty()) return detail::with_core_nic(use);
-  return detail::with_first_of<ne2000, rtl8139>(use);
+  return detail::with_first_of<ne2000, rtl8139, vmxnet3>(use);
 }
 
 }  // namespace exo
