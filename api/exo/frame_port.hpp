@@ -73,10 +73,10 @@ class frame_port {
 
   /// Lets fill(std::span<std::byte>) write a frame of `bytes` and queues it; flush() sends it.
   ///
-  /// @return  false, and fill not called, when no buffer is free or the frame is longer than one
+  /// @return  false, and fill not called, when no buffer is free or the frame is longer than MTU and header
   template <std::invocable<std::span<std::byte>> Fill>
   bool try_send(std::size_t bytes, Fill &&fill) {
-    if (bytes > buffer_bytes_) return false;
+    if (bytes > mtu_ + net::ethernet_header_bytes) return false;
     if (free_ == nullptr) reap();
     if (free_ == nullptr) return false;
     auto *const buffer = reinterpret_cast<std::byte *>(free_);

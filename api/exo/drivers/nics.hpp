@@ -56,15 +56,21 @@ opened<void> with_first_of(Use &use) {
 
 }  // namespace detail
 
+/// Opens the first NIC that a header has a driver for, in the order of the PCI functions; otherwise as with_first_nic.
+template <typename Use>
+[[nodiscard]] opened<void> with_first_header_nic(Use use) {
+  return detail::with_first_of<ne2000, rtl8139, vmxnet3>(use);
+}
+
 /// Opens the first NIC and hands it to use(port), port being a waitable_frame_device; closes it when that returns. The
-/// core's own come first, then those of headers in the order of the PCI functions.
+/// core's own come first, then those of headers.
 ///
 /// @error no_such  there is none; other errors are those of opening it, each with its sentence
 /// @core  any      @heap  pages
 template <typename Use>
 [[nodiscard]] opened<void> with_first_nic(Use use) {
   if (!info().nics.empty()) return detail::with_core_nic(use);
-  return detail::with_first_of<ne2000, rtl8139, vmxnet3>(use);
+  return with_first_header_nic(use);
 }
 
 }  // namespace exo

@@ -93,13 +93,15 @@ class rtl8139 {
         reset();
         break;
       }
+      u64 const resets = counters_.resets;
+      ++counters_.received;
       consume(net::received_frame{{at + sizeof(header), header.frame_bytes()}});
+      if (resets != counters_.resets) return count + 1;  // consume() has sent, and found the chip stuck
       offset_ = header.next(offset_, ring_bytes);
       out<u16>(read_pointer, static_cast<u16>(offset_ - read_pointer_lag));
     }
     // An overflow ends when it is acknowledged after the read pointer has moved (RTL §5.6, RXOVW).
     if (count != 0) out<u16>(interrupt_status, receive_events);
-    counters_.received += count;
     return count;
   }
 

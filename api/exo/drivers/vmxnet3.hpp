@@ -207,13 +207,15 @@ class vmxnet3 {
         return count;
       }
       advance(received_, received_generation_, received_size);
+      next_buffer_ = (index + 1) % receive_count;
+      u64 const resets = counters_.resets;
       if ((next.word2 & receive_error) != 0) {
         ++counters_.damaged;
       } else {
         ++counters_.received;
         consume(net::received_frame{{receive_buffer(index), next.word2 & length_mask}});
       }
-      next_buffer_ = (index + 1) % receive_count;
+      if (resets != counters_.resets) return count + 1;  // consume() has sent, and found the device stuck
       post();
     }
     if (count != 0) tell_posted();
