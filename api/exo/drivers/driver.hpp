@@ -151,35 +151,43 @@ class held_function {
   pci_record const *record_;  // null when moved from
 };
 
-/// A function's interrupt, which wakes the core that waits. A device without one is looked at every millisecond.
+/// A device's interrupt, which wakes the core that waits. A device without one is looked at every millisecond.
 class wake_up {
  public:
-  /// @param entry  of the function's MSI-X table
-  wake_up(pci_record const &record, u32 entry) noexcept : record_(&record), entry_(entry) {}
+  /// @param entry  of the function's MSI-X table, if it has one
+  wake_up(pci_record const &record, u32 entry) noexcept : function_(record.function), entry_(entry) {}
+  /// The interrupt line of an ISA card: the IOAPICs' number of it, which is that of the IRQ where firmware says no other.
+  explicit wake_up(u32 line) noexcept : entry_(line) {}
   wake_up() = default;
 
-  /// Makes the interrupt wake this core; false if the device cannot interrupt.
+  /// Makes the interrupt wake this core: once the device has nothing to interrupt for, and before it is told to and
+  /// looked at. False if it cannot interrupt.
   [[nodiscard]] bool here() noexcept {
-    if (record_ == nullptr) return false;
     core_id const me = this_core();
-    if (routed_ && core_ == me) return true;
-    routed_ = pci_function(*record_).route(entry_, me, event_queue).has_value();
+    if (how_ == message && core_ == me) return true;
+    how_ = entry_ == nothing ? unsupported : core().irq_route(function_, entry_, static_cast<u32>(me), event_queue);
     core_ = me;
-    return routed_;
+    return how_ >= 0;
   }
+
+  /// Whether here() has found that the device shares a line, which it holds until it is told that it was heard.
+  [[nodiscard]] bool over_line() const noexcept { return how_ == line; }
 
   /// Halts this core until an event or the deadline: after here(), when the device was told to interrupt and nothing
   /// had come by then.
   void idle(clock::time_point deadline) const noexcept {
-    if (!routed_) deadline = std::min(deadline, clock::now() + std::chrono::milliseconds(1));
+    if (how_ < 0) deadline = std::min(deadline, clock::now() + std::chrono::milliseconds(1));
     core().core_idle(clock::to_ticks(deadline));
   }
 
  private:
-  pci_record const *record_ = nullptr;
-  u32 entry_ = 0;
+  static constexpr u32 no_function = ~u32{0}, nothing = ~u32{0};
+  static constexpr i64 message = 0, line = 1, unsupported = -1;  // what irq_route says
+
+  u32 function_ = no_function;
+  u32 entry_ = nothing;
   core_id core_{};
-  bool routed_ = false;
+  i64 how_ = unsupported;
 };
 
 }  // namespace exo

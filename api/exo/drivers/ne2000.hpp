@@ -66,15 +66,18 @@ class ne2000 {
     if (!probe(function)) return not_opened(error::no_such, "This function is no NE2000.");
     result<u16> const ports = pci_function(function).ports(0, port_count);
     if (!ports) return not_opened(ports.error(), "The NE2000 has no I/O ports: the firmware has given it none.");
-    return start_at(*ports, &function);
+    return start_at(*ports, &function, 0);
   }
 
   /// Resets and starts an ISA card, at the ports that its jumpers say.
   ///
+  /// @param line         its interrupt, as the jumpers say; 0: it is looked at every millisecond instead
   /// @error no_such      there is nothing at these ports
   /// @error timeout, io  something is, but it does not reset, or does not answer as an NE2000 does
   /// @core  any          @heap none
-  [[nodiscard]] static opened<ne2000> open_isa(u16 ports = 0x300) noexcept { return start_at(ports, nullptr); }
+  [[nodiscard]] static opened<ne2000> open_isa(u16 ports = 0x300, u32 line = 0) noexcept {
+    return start_at(ports, nullptr, line);
+  }
 
   ne2000(ne2000 &&) noexcept = default;
   ~ne2000() {
@@ -205,14 +208,17 @@ class ne2000 {
     return static_cast<u8>(0x40 + number % send_places * send_place_pages);
   }
 
-  ne2000(u16 ports, pci_record const *function) noexcept : ports_(ports) {
-    if (function == nullptr) return;
-    function_.emplace(*function);
-    wake_ = wake_up(*function, 0);
+  ne2000(u16 ports, pci_record const *function, u32 line) noexcept : ports_(ports) {
+    if (function != nullptr) {
+      function_.emplace(*function);
+      wake_ = wake_up(*function, 0);
+    } else if (line != 0) {
+      wake_ = wake_up(line);
+    }
   }
 
-  static opened<ne2000> start_at(u16 ports, pci_record const *function) noexcept {
-    ne2000 card(ports, function);
+  static opened<ne2000> start_at(u16 ports, pci_record const *function, u32 line) noexcept {
+    ne2000 card(ports, function, line);
     if (card.in(command) == absent) {
       return not_opened(error::no_such, "There is no NE2000 at these ports: it was removed, or has other ones.");
     }

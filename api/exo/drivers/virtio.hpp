@@ -95,6 +95,11 @@ class virtio_transport {
   }
   [[nodiscard]] bool present() const noexcept { return !function_ || function_->present(); }
 
+  /// Ends an interrupt that came over a line (§4.1.4.5).
+  void acknowledge() const noexcept {
+    if (interrupt_ != 0) (void)mmio<u8>(interrupt_).read();
+  }
+
   /// A field of the device's own configuration, of 8, 16 or 32 bits (§2.5). 0 where it has none.
   template <typename T>
   [[nodiscard]] T config(u32 offset) const noexcept {
@@ -156,7 +161,7 @@ class virtio_transport {
   // Capabilities of a PCI function (§4.1.4, PCI 3.0 §6.7)
   static constexpr u32 first_capability = 0x34;
   static constexpr u8 vendor_capability = 9;
-  static constexpr u8 capability_common = 1, capability_notify = 2, capability_device = 4;
+  static constexpr u8 capability_common = 1, capability_notify = 2, capability_interrupt = 3, capability_device = 4;
   static constexpr u32 capability_bytes_max = 256;
 
   // The common configuration over PCI (§4.1.4.3)
@@ -220,6 +225,7 @@ class virtio_transport {
     if (!bar || bytes > bar->bytes() || offset > bar->bytes() - bytes) return;
     u64 const address = bar->address() + offset;
     if (kind == capability_common && common_ == 0 && bytes >= pci_common_bytes) common_ = address;
+    if (kind == capability_interrupt && interrupt_ == 0) interrupt_ = address;
     if (kind == capability_device && config_ == 0) config_ = address;
     if (kind == capability_notify && notify_ == 0) {
       notify_ = address;
@@ -264,7 +270,7 @@ class virtio_transport {
 
   ownership owned_;
   std::optional<held_function> function_;  // none: over MMIO
-  u64 common_ = 0, config_ = 0;            // addresses of register blocks, 0: there is none
+  u64 common_ = 0, config_ = 0, interrupt_ = 0;  // addresses of register blocks, 0: there is none
   u64 notify_ = 0;
   u32 notify_bytes_ = 0, notify_multiplier_ = 0;
   u64 features_ = 0;
@@ -392,7 +398,8 @@ class virtio_ring {
   }
 
   /// Halts this core until the device is done with something, another event, or the deadline.
-  void wait(wake_up &wake, clock::time_point deadline) noexcept {
+  void wait(virtio_transport const &bus, wake_up &wake, clock::time_point deadline) noexcept {
+    if (wake.over_line()) bus.acknowledge();
     bool const armed = wake.here();
     if (armed) interrupts(true);
     if (!pending() && !broken_) wake.idle(deadline);

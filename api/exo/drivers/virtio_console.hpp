@@ -95,13 +95,13 @@ class virtio_console {
       if (text.empty()) return {};
       if (*taken != 0) deadline = clock::now() + patience;
       if (clock::now() >= deadline) return std::unexpected(bus_.present() && bus_.works() ? error::timeout : error::io);
-      send_->wait(wake_, deadline);
+      send_->wait(bus_, wake_, deadline);
     }
   }
 
   /// Halts this core until characters come, another event, or the deadline. May return early.
   void wait(clock::time_point deadline) noexcept {
-    if (unread_.empty()) receive_->wait(wake_, deadline);
+    if (unread_.empty()) receive_->wait(bus_, wake_, deadline);
   }
 
   /// Waits until the host has taken all that was written; false if the deadline came first.
@@ -110,7 +110,7 @@ class virtio_console {
       if (!try_write({})) return false;
       if (send_->in_flight() == 0) return true;
       if (clock::now() >= deadline) return false;
-      send_->wait(wake_, deadline);
+      send_->wait(bus_, wake_, deadline);
     }
   }
 

@@ -62,7 +62,7 @@ class virtio_rng {
       } else if (clock::now() >= deadline) {
         return std::unexpected(bus_.present() && bus_.works() ? error::timeout : error::io);
       } else {
-        ring_->wait(wake_, deadline);
+        ring_->wait(bus_, wake_, deadline);
       }
     }
     return {};

@@ -259,6 +259,7 @@ class vmxnet3 {
   void wait(clock::time_point deadline) noexcept {
     flush();
     if (gone_) return;
+    if (wake_.over_line()) (void)control(interrupt_cause).read();
     if (wake_.here()) rings(interrupt_mask).write(0);
     if (!has_frame() && (queued_ - done_ < send_count - 1 || !has_sent())) wake_.idle(deadline);
     rings(interrupt_mask).write(1);
@@ -277,7 +278,7 @@ class vmxnet3 {
   static constexpr u32 interrupt_mask = 0x000, send_producer = 0x600, receive_producer = 0x800;
   // Registers of BAR 1
   static constexpr u32 revisions = 0x00, upt_versions = 0x08, shared_low = 0x10, shared_high = 0x18, command = 0x20,
-                       mac_low = 0x28, mac_high = 0x30, events = 0x40;
+                       mac_low = 0x28, mac_high = 0x30, interrupt_cause = 0x38, events = 0x40;
   static constexpr u32 registers_bytes = 4096;
   static constexpr u32 command_activate = 0xCAFE0000, command_reset = 0xCAFE0002, command_receive_mode = 0xCAFE0003,
                        command_link = 0xF00D0002;
