@@ -9,6 +9,7 @@
 #include "check.hpp"
 
 #include <exo/drivers/virtio_scsi.hpp>
+#include <exo/port.hpp>
 
 #include <algorithm>
 #include <array>
@@ -161,7 +162,9 @@ void removed(virtio_scsi &controller, scsi_disk &disk) {
     came += *disk.try_reap(done);
   }
   same(static_cast<i64>(came), ops.size());
-  while (status_of(disk, reading(0)) != refused(error::closed) && failures == 0) {
+  u64 const end = deadline_in(std::chrono::seconds(20));  // what was in flight may have ended before; then this notices
+  while (status_of(disk, reading(0)) != refused(error::closed)) {
+    if (ticks() > end) return fail(where::current(), "a controller that is gone takes operations");
   }
   std::array<scsi_address, 2> room;
   that(controller.find(room).empty(), "a disk of a controller that is gone");
