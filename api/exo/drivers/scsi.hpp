@@ -63,7 +63,7 @@ constexpr std::optional<capacity> capacity_of(std::span<u8 const, capacity_bytes
 constexpr bool is_disk(std::span<u8 const, inquiry_bytes> answer) noexcept { return answer[0] == 0; }
 
 /// What a command ended with: 0, or why not. The keys are those of SPC-4 §4.5.6.
-enum class outcome : u8 { good, attention, not_ready, medium, protected_data, other };
+enum class outcome : u8 { good, attention, protected_data, other };
 constexpr outcome outcome_of(u8 status, std::span<u8 const> sense) noexcept {
   constexpr u8 good = 0x00, check_condition = 0x02;  // SAM-5 §5.3.1
   if (status == good) return outcome::good;
@@ -71,8 +71,6 @@ constexpr outcome outcome_of(u8 status, std::span<u8 const> sense) noexcept {
   u8 const form = sense[0] & 0x7F;  // 70h, 71h: fixed; 72h, 73h: descriptors
   switch ((form >= 0x72 ? sense[1] : sense[2]) & 0x0F) {
     case 0x1: return outcome::good;  // recovered
-    case 0x2: return outcome::not_ready;
-    case 0x3: return outcome::medium;
     case 0x6: return outcome::attention;
     case 0x7: return outcome::protected_data;
     default: return outcome::other;
