@@ -78,9 +78,11 @@ irq_route:
                 inc     edi
                 jnz     .no_such
                 call    pci_take
-                xchg    eax, edx
+                mov     eax, edx
                 mov     ecx, PIN_LEVEL
-                jmp     irq_line
+                test    eax, eax
+                jnz     irq_line
+                jmp     irq_end.unsupported
 
 .function:                                      ; ecx: its record, edx: entry
                 call    pci_take
@@ -274,6 +276,21 @@ irq_end:
 .result:
                 pop     rax
                 jmp     pci_end
+
+; -----------------------------------------------------------------------------
+; Tells a driver at boot whether its device can interrupt.
+;
+; IN    edi, esi  function and entry, as irq_route
+; OUT   eax  1 or 0
+; USES  scratch
+irq_possible:
+                xor     edx, edx
+                push    event_queue
+                pop     rcx
+                call    irq_route
+                not     eax
+                shr     eax, 31
+                ret
 
 ; -----------------------------------------------------------------------------
 ; Masks the lines that raise a vector here, before its EOI lets them interrupt again, and tells their other waiters.
