@@ -189,6 +189,17 @@ void waits(Peer &peer, Device &device) {
   }
 }
 
+/// When nothing comes it sleeps until the deadline: a device without an interrupt is looked at every millisecond.
+template <waitable_frame_device Device>
+void sleeps(Device &device) {
+  for (u32 round = 0; round < 20; ++round) {  // it may wake early, but not every time
+    clock::time_point const end = clock::now() + std::chrono::milliseconds(20);
+    device.wait(end);
+    if (clock::now() >= end) return;
+  }
+  fail(where::current(), "it never sleeps");
+}
+
 template <waitable_frame_device Peer, waitable_frame_device Device>
 void test(Peer &peer, Device &device) {
   that(device.link_speed() != 0, "the link is down");
@@ -202,7 +213,21 @@ void test(Peer &peer, Device &device) {
   overrun(peer, device);
   flood(device, peer);
   waits(peer, device);
-  device.wait(clock::now() + std::chrono::milliseconds(5));  // nothing comes
+  sleeps(device);
+}
+
+/// What was the device's is the program's again: frames that come now go nowhere.
+template <waitable_frame_device Peer>
+void closed_device_leaves_memory_alone(Peer &peer) {
+  auto const memory = pages::take(1 << 20);  // the lowest there is, as the device had
+  std::ranges::fill(memory->span(), std::byte{0x5A});
+  for (u64 number = 0; number < 50; ++number) {
+    (void)send(peer, longest, number);
+    peer.flush();
+  }
+  for (u64 const end = deadline_in(std::chrono::milliseconds(5)); ticks() < end;) exo::pause();
+  bool const untouched = std::ranges::all_of(memory->span(), [](std::byte each) { return each == std::byte{0x5A}; });
+  that(untouched, "the device wrote into memory after it was closed");
 }
 
 /// The core's NIC of a number, as a port; it stays open.
@@ -272,6 +297,7 @@ int main(int argc, char **) {
         that(count.sent > 5'000 && count.received > 5'000, "the counters do not count");
       });
       if (!used) fail(where::current(), used.error().sentence);
+      closed_device_leaves_memory_alone(peer);
     }
   });
   return verdict();
