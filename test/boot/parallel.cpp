@@ -32,7 +32,7 @@ void all_cores_take_part() {
   parallel::for_each(parts.begin(), parts.end(), [&](int) {
     seen |= u64{1} << static_cast<u32>(this_core());
     u64 const deadline = deadline_in(std::chrono::seconds(20));
-    while (seen != all && ticks() < deadline) pause();  // until everyone has come
+    while (seen != all && ticks() < deadline) exo::pause();  // until everyone has come
   });
   same(static_cast<i64>(seen), static_cast<i64>(all));
 }
