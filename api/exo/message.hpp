@@ -97,10 +97,10 @@ class message_ring {
   /// Runs messages in their order, up to so many; returns how many.
   /// @core the receiver
   u32 run(u32 most) noexcept {
-    u32 head = head_.load(std::memory_order_relaxed);
-    u32 const tail = tail_.load(std::memory_order_acquire);
-    u32 const count = tail - head < most ? tail - head : most;
-    for (u32 each = 0; each < count; ++each) {
+    u32 const first = head_.load(std::memory_order_relaxed);
+    u32 const there = tail_.load(std::memory_order_acquire) - first;
+    u32 const count = there < most ? there : most;
+    for (u32 head = first; head != first + count;) {
       message &slot = slots()[head & mask_];
       slot.run(slot);
       head_.store(++head, std::memory_order_release);

@@ -270,6 +270,7 @@ class run_loop {
   operation *ready_last_ = nullptr;
   u32 batch_ = batch_min;
   u32 const core_;
+  u64 const pending_bit_ = u64{1} << core_ % 64;  // of this core in others' pending_
   poller *pollers_ = nullptr;
   timer_heap timers_;
   detail::root_task *roots_ = nullptr;
@@ -301,9 +302,10 @@ struct loop_group {
 
   pages memory;
   u32 cores = 0;  // of the machine; there is a ring from each to each
-  u32 depth = 0;
   u64 patience = 0;  // ticks
   std::byte *rings = nullptr;
+  std::size_t from_stride = 0;  // bytes from a sender's ring to the next sender's of the same receiver
+  std::size_t to_stride = 0;    // and to the same sender's of the next receiver
   std::span<loop_counters> counters;
   std::array<run_loop *, run_loop::core_max> loops{};  // null: that core has none
   std::atomic<u32> unfinished = 0;                     // loops that have or may get tasks
@@ -331,7 +333,8 @@ struct loop_group {
     auto *const group = std::construct_at(reinterpret_cast<loop_group *>(first + counter_bytes));
     group->memory = std::move(*taken);
     group->cores = cores;
-    group->depth = depth;
+    group->from_stride = message_ring::bytes(depth);
+    group->to_stride = cores * message_ring::bytes(depth);
     group->patience = clock::ticks_in(options.patience);
     group->rings = first + counter_bytes + own_bytes + loop_bytes;
     group->counters = {counters, cores};
@@ -399,8 +402,7 @@ struct loop_group {
   }
 
   [[nodiscard]] message_ring &ring(u32 from, u32 to) const noexcept {
-    std::size_t const pair = std::size_t{to} * cores + from;
-    return *reinterpret_cast<message_ring *>(rings + pair * message_ring::bytes(depth));
+    return *reinterpret_cast<message_ring *>(rings + from * from_stride + to * to_stride);
   }
 
  private:
@@ -498,7 +500,7 @@ template <typename Function, typename... Args>
   if (to == nullptr) return std::unexpected(error::no_such);
   detail::message_ring &ring = me.group_.ring(me.core_, to->core_);
   if (!ring.try_push<std::remove_cvref_t<Function>>(std::forward<Args>(args)...)) return std::unexpected(error::full);
-  to->pending_[me.core_ / 64].fetch_or(u64{1} << me.core_ % 64, std::memory_order_seq_cst);
+  to->pending_[me.core_ / 64].fetch_or(me.pending_bit_, std::memory_order_seq_cst);
   to->rouse();
   return {};
 }
