@@ -6,7 +6,7 @@
 #   tools/need.sh uefi...    QEMU's UEFI firmware
 #   tools/need.sh bochs...   Bochs
 #   tools/need.sh image...   what disk images of other machines take
-#   tools/need.sh bench...   what the Linux guest of the figures takes
+#   tools/need.sh bench...   what the figures take: a Linux guest, and libraries to compare with
 #   tools/need.sh test       all that, and everything else the tests use
 #
 # With nothing missing it says nothing and does not call apt. Exit status 2: something is missing and it cannot be
@@ -37,6 +37,8 @@ qemu-utils qemu-img
 '
 packages_bench='
 cpio cpio
+libboost-dev /usr/include/boost/lockfree/spsc_queue.hpp
+libtbb-dev /usr/include/tbb/parallel_sort.h
 '
 packages_test='
 catch2 /usr/include/catch2/catch.hpp

@@ -17,6 +17,12 @@
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
 #   wordcount-one-core   how fast one core counts
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median
+#   message-instructions     cross-core message, putting it in and taking it out        goal: 60 at most
+#   await-ready-instructions, child-task-instructions    awaiting what is ready, over a plain call; a child task
+#   message-one-way-ns       the same natively, with the way from core to core          goal: 150 at most
+#   await-ready-ns, child-task-ns    natively                                           goal: 3 and 8 at most
+#   spsc-vs-boost, sort-vs-tbb, reduce-vs-tbb    speed over that of the library         goal: 1 at least
+#   parallel-for-vs-tbb, parallel-for-vs-openmp  time of 1,000 empty parts over the library's    goal: 0.5 at most
 #   forward-vs-linux     64-byte frames between two NICs: `forward` over a Linux bridge    goal: 4 at least
 #   start-vs-linux       QEMU's start to the guest's first line: Linux over `hello`     goal: 10 at least
 #   start-vs-floor       the same: `hello` over an image that only prints               goal: 1.2 at most
@@ -79,6 +85,9 @@ queue_figures virtio-net virtio-net-pci,disable-legacy=on,romfile= --disk "$work
 queue_figures e1000 e1000,romfile=
 queue_figures e1000e e1000e,romfile=
 figures speedup --cores 2 --disk build/text.txt --net none
+figures tasks --accel icount --cores 1 --net none
+figures tasks --native --cores 2
+EXO_CXXFLAGS='-fexceptions -frtti -fopenmp -Wl,--no-as-needed -ltbb' figures peers --native --cores 2
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
 test/bench/forward.sh || missing=1
