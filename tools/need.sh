@@ -40,6 +40,7 @@ cpio cpio
 '
 packages_test='
 catch2 /usr/include/catch2/catch.hpp
+clang-19 clang++-19
 mtools mcopy
 dosfstools fsck.fat
 xorriso xorriso

@@ -163,7 +163,7 @@ u64 find_failure(stage &scene, options const &chosen, board &all) {
 struct trial {
   char failure[512];
   u32 count;
-  fault faults[4096];
+  fault faults[1 << 16];  // more are not shrunk
   u64 hash;
 };
 
@@ -172,8 +172,8 @@ std::string fails(stage &scene, u64 seed, std::vector<fault> const *only, trial 
   int const status = in_process([&] {
     verdict const came = scene.run(seed, only);
     came.failure.copy(out.failure, sizeof(out.failure) - 1);
-    out.count = static_cast<u32>(std::min(came.faults.size(), std::size(out.faults)));
-    std::copy_n(came.faults.begin(), out.count, out.faults);
+    out.count = static_cast<u32>(came.faults.size());
+    if (came.faults.size() <= std::size(out.faults)) std::ranges::copy(came.faults, out.faults);
     out.hash = came.hash;
   });
   if (status != 0) return "the program crashed the simulator, with status " + std::to_string(status);
@@ -234,17 +234,19 @@ int run_scenario(stage &scene, options const &chosen) {
                 static_cast<unsigned long long>(first.hash));
     return 0;
   }
-  std::vector<fault> faults(first.faults, first.faults + first.count);
-  if (only == nullptr) {
+  std::vector<fault> faults;
+  bool const shrinks = only == nullptr && first.count <= std::size(first.faults);
+  if (shrinks) {
+    faults.assign(first.faults, first.faults + first.count);
     std::ranges::sort(faults);
     auto &last = shared<trial>();
     faults = shrink(scene, seed, failure, faults, last);
-  } else {
+  } else if (only != nullptr) {
     faults = *only;
   }
   in_process([&] {
     now.traces = chosen.trace;
-    scene.run(seed, &faults);
+    scene.run(seed, shrinks ? &faults : only);
     for (auto const &each : scene.computers()) {
       std::printf("--- %s printed:\n%s", each->how().name, each->output.c_str());
       if (!each->output.empty() && each->output.back() != '\n') std::printf("\n");
@@ -253,6 +255,7 @@ int run_scenario(stage &scene, options const &chosen) {
   });
   std::printf("%s fails with seed %llu: %s\n", chosen.name.c_str(), static_cast<unsigned long long>(seed), failure.c_str());
   std::printf("again, with its %u faults:  make sim SCENARIO=%s SEED=%llu\n", first.count, chosen.name.c_str(), static_cast<unsigned long long>(seed));
+  if (!shrinks) return failed_status;
   std::printf("with the %zu that it takes:  make sim SCENARIO=%s SEED=%llu FAULTS='%s' TRACE=1\n", faults.size(), chosen.name.c_str(), static_cast<unsigned long long>(seed),
               text_of(faults).c_str());
   return failed_status;
