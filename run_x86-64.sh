@@ -30,9 +30,10 @@ Without an option of the second group the machine is a PC that boots from a disk
                           read-only disk. $DEFAULT_PROGRAM without --disk gets a text that the build makes, and is told
                           with bytes=N how long the first file is, unless --args does
   --disk-model MODEL      what they are: ${DISK_MODELS// /, }; default: virtio
-  --net user|tap:NAME|none  the NIC: QEMU's own network (the default), a TAP device of this machine, or no NIC
-  --nic-model MODEL       what it is: ${NIC_MODELS// /, }; default: virtio
-  --forward PORT:PORT     with --net user: a port of 127.0.0.1 and the program's port behind it, UDP and TCP;
+  --net user|tap:NAME|none  a NIC: QEMU's own network (the default), or a TAP device of this machine; may be given again for
+                          more NICs. none: no NIC
+  --nic-model MODEL       what they are: ${NIC_MODELS// /, }; default: virtio
+  --forward PORT:PORT     with --net user first: a port of 127.0.0.1 and the program's port behind it, UDP and TCP;
                           may be given again. $DEFAULT_PROGRAM without --forward gets $DEFAULT_PORT:$DEFAULT_PORT, if it is free
   --args "TEXT"           the program's command line, up to 479 bytes
   --gdb                   waits for gdb, with the symbols of program and core, and starts it if there is a terminal
@@ -94,7 +95,7 @@ listening() {
 
 program= cores=2 memory=256M net= args= gdb= accel= build_only= print= uefi= way= sanitizers=
 disk_model= nic_model= seed=
-disks=() forwards=() qemu_options=()
+disks=() nets=() tap_details=() forwards=() qemu_options=()
 while [ $# -gt 0 ]; do
   case $1 in
   --cores | --mem | --disk | --disk-model | --net | --nic-model | --forward | --args | --accel | --seed)
@@ -104,7 +105,10 @@ while [ $# -gt 0 ]; do
     --mem) memory=$2 ;;
     --disk) disks+=("$2") ;;
     --disk-model) disk_model=$2 ;;
-    --net) net=$2 ;;
+    --net)
+      if [ "$2" = none ]; then nets=(); else nets+=("$2"); fi
+      net=${nets[0]-none}
+      ;;
     --nic-model) nic_model=$2 ;;
     --forward) forwards+=("$2") ;;
     --args) args=$2 ;;
@@ -166,6 +170,7 @@ esac
 [ -z "$seed" ] || [ "$way" = sim ] || refuse "--seed goes with --sim only."
 [[ ${seed:-0} =~ ^[0-9]{1,19}$ ]] || refuse "--seed '$seed' is not a number of 0 to 9999999999999999999."
 net=${net:-user}
+[ ${#nets[@]} -gt 0 ] || [ "$net" = none ] || nets=("$net")
 if [ -n "$uefi" ]; then
   needs+=(uefi)
   [ "$memory_bytes" -ge $((UEFI_MEMORY_MIN_MIB << 20)) ] ||
@@ -188,22 +193,25 @@ done
 [ ${#disks[@]} -le "${DISK_COUNT_MAX[${disk_model:-virtio}]:-${#disks[@]}}" ] ||
   refuse "--disk-model $disk_model takes ${DISK_COUNT_MAX[$disk_model]} disks, not ${#disks[@]}. Leave some out."
 
-case $net in
-user | none) ;;
-wire) [ "$way" = sim ] || refuse "--net wire goes with --sim only." ;;
-packet:?*)
-  [ "$way" = native ] || refuse "--net packet:NAME goes with --native only. Give tap:NAME, or leave it out."
-  ip link show dev "${net#packet:}" >/dev/null 2>&1 || refuse "there is no network device '${net#packet:}'. See those that there are: ip link"
-  ;;
-tap:?*)
-  tap=${net#tap:}
-  tap_details=$(ip -d link show dev "$tap" 2>/dev/null) ||
-    refuse "there is no network device '$tap'. Make it as root: ip tuntap add $tap mode tap; ip link set $tap up"
-  [[ $tap_details == *' tun type tap '* ]] ||
-    refuse "the network device '$tap' is not a TAP device. Make one as root: ip tuntap add NAME mode tap"
-  ;;
-*) refuse "--net '$net' is none of user, tap:NAME, packet:NAME, none." ;;
-esac
+for index in "${!nets[@]}"; do
+  case ${nets[index]} in
+  user) ;;
+  wire) [ "$way" = sim ] || refuse "--net wire goes with --sim only." ;;
+  packet:?*)
+    [ "$way" = native ] || refuse "--net packet:NAME goes with --native only. Give tap:NAME, or leave it out."
+    ip link show dev "${nets[index]#packet:}" >/dev/null 2>&1 ||
+      refuse "there is no network device '${nets[index]#packet:}'. See those that there are: ip link"
+    ;;
+  tap:?*)
+    tap=${nets[index]#tap:}
+    tap_details[index]=$(ip -d link show dev "$tap" 2>/dev/null) ||
+      refuse "there is no network device '$tap'. Make it as root: ip tuntap add $tap mode tap; ip link set $tap up"
+    [[ ${tap_details[index]} == *' tun type tap '* ]] ||
+      refuse "the network device '$tap' is not a TAP device. Make one as root: ip tuntap add NAME mode tap"
+    ;;
+  *) refuse "--net '${nets[index]}' is none of user, tap:NAME, packet:NAME, none." ;;
+  esac
+done
 
 for forward in "${forwards[@]}"; do
   [ "$net" = user ] || refuse "--forward goes with --net user only; with '$net' leave it out."

@@ -178,6 +178,7 @@ inline void make_disk(disk_device &device, char const *path) {
                    .blocks = (bytes + block_bytes - 1) / block_bytes,
                    .block_bytes = block_bytes,
                    .entry_max = disk_entries_most,
+                   .bytes_max = ~u32{0},
                    .optimal_bytes = 0,
                    .model = {},
                    .serial = {},

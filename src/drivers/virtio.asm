@@ -20,6 +20,7 @@
 VIRTIO_VENDOR_CAP       equ 9
 VIRTIO_CAP_COMMON       equ 1
 VIRTIO_CAP_NOTIFY       equ 2
+VIRTIO_CAP_ISR          equ 3
 VIRTIO_CAP_CONFIG       equ 4
 VIRTIO_ACKNOWLEDGE      equ 1
 VIRTIO_DRIVER           equ 2
@@ -36,11 +37,13 @@ struc virtio
 .common:                resq 2                  ; with MMIO
 .notify:                resq 1                  ; with MMIO
 .notify_step:           resq 1                  ; bytes from one queue's doorbell to the next
-                        resq 2
+.isr:                   resq 1                  ; what lets go of its interrupt line, with MMIO; 0: it has messages
+.gsi:                   resq 1                  ; of the line, where it is no PCI function's; else 0
 .config:                resq 2
 .features:              resd 1                  ; lower 32 bits, as agreed at open
 endstruc
-VIRTIO_PLACES_NEEDED    equ 1 << VIRTIO_CAP_COMMON | 1 << VIRTIO_CAP_NOTIFY | 1 << VIRTIO_CAP_CONFIG
+VIRTIO_PLACES_NEEDED    equ 1 << VIRTIO_CAP_COMMON | 1 << VIRTIO_CAP_NOTIFY | 1 << VIRTIO_CAP_ISR | \
+                          1 << VIRTIO_CAP_CONFIG
 
 ; What virtio_open has to know of a driver; it lies before the driver's table of routines.
 struc virtio_driver, -8
@@ -86,34 +89,8 @@ struc slot
 endstruc
 SLOT_FREE               equ 0                   ; links that are none: and makes a link the one, or the other, which is
 SLOT_LAST               equ -1                  ; shorter than mov
-ENTRY_SHIFT             equ 5                   ; struct frame and struct disk_op
-COMPLETION_SHIFT        equ 4                   ; struct completion; a frame's is one more
 NET_HEADER_BYTES        equ 12
 DEPTH_BYTES             equ 256                 ; per frame two rings of two descriptors, per disk operation four
-
-struc ring, -112                                ; the first nine in the order in which virtio_ring fills them in
-.mask:                  resd 1                  ; descriptors - 1
-.not_slot:              resd 1                  ; bits that no slot's number has
-.free_end:              resd 1                  ; indices count on without end
-.number:                resd 1
-.record:                resq 1                  ; nic_record or disk_record
-.used:                  resq 1
-.desc:                  resq 1
-.slots:                 resq 1
-.doorbell:              resq 1
-.op:                    resq 1                  ; the operation that is being built: its entry,
-.stack:                 resq 1                  ; rsp in the call,
-.op_free_end:           resd 1                  ; free_end when it began,
-.op_bytes:              resd 1                  ; bytes so far,
-.op_entries:            resd 1                  ; entries that it may have
-.avail_index:           resd 1
-.used_index:            resd 1
-.armed_core:            resd 1                  ; core + 1 that its interrupt goes to
-.data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive; 0 of a disk
-.bytes_min:             resd 1                  ; of a frame
-.bytes_span:            resd 1                  ; from the shortest to the longest frame
-.flags_max:             resd 1                  ; flags and segment_kind of a frame, but frame_more
-endstruc
 
 ; -----------------------------------------------------------------------------
 ; Adds the device and finds its registers. Returns from the driver's start routine itself if it is no modern device, or
@@ -178,6 +155,12 @@ virtio_probe:
                 ret
 .use:
                 call    pci_use
+                xor     eax, eax
+                mov     [rbx + virtio.gsi], eax
+                cmp     [r12 + pci_record.msix_count], ax
+                je      .line
+                mov     [rbx + virtio.isr], rax
+.line:
                 pop     rdi
 .found:
                 inc     dword [rdi + list.count]
@@ -205,6 +188,10 @@ virtio_probe:
                 and     dword [rbx + virtio.notify_step], 0
                 add     rax, VIRTIO_MMIO_CONFIG - VIRTIO_MMIO_DOORBELL - MMIO
                 mov     [rbx + virtio.config], rax
+                sub     rax, VIRTIO_MMIO_CONFIG - VIRTIO_MMIO_ISR - MMIO
+                mov     [rbx + virtio.isr], rax
+                mov     eax, [r12 + MMIO_GSI]
+                mov     [rbx + virtio.gsi], eax
                 pop     rdi
                 jmp     .found
 
@@ -213,7 +200,7 @@ virtio_probe:
 ;
 ; IN    rbp common, r12 pci_record, rdi queue_max, eax queues, edx queue whose size stands for all
 ;       cl  descriptors of a slot, as a power of two
-; USES  rax rbx rdx rdi
+; USES  all but rbp r12
 virtio_record:
                 cmp     eax, DEVICE_QUEUES_MAX
                 jbe     .queues
@@ -231,9 +218,17 @@ virtio_record:
                 stosd
                 mov     eax, DEPTH_BYTES
                 stosd
-                cmp     word [r12 + pci_record.msix_count], 2
-                sbb     eax, eax
-                inc     eax
+                xor     esi, esi
+                cmp     [r12 + pci_record.msix_count], si
+                setne   sil                     ; entry 1: a queue that has none of its own has no interrupt
+                push    rdi
+                mov     edi, [r12 + pci_record.function]
+                test    edi, edi
+                jns     .pci
+                mov     esi, [r12 + MMIO_GSI]
+.pci:
+                call    irq_possible
+                pop     rdi
                 stosd
                 ret
 
@@ -357,17 +352,9 @@ virtio_wait:
                 pause
                 cmp     rsi, rcx
                 jb      .again
-                mov     edi, text_device
-                call    console_text
                 mov     rax, [r8 + device.record]
                 mov     eax, [rax]              ; function
-                call    console_hex
-                mov     edi, text_device_dead
-                call    console_text
-                push    -error_timeout
-                pop     rax
-                test    eax, eax
-                ret
+                jmp     device_silent
 .equal:
                 xor     eax, eax
                 ret
@@ -477,25 +464,19 @@ virtio_ring:
 ; USES  scratch but r8
 virtio_arm:
                 mov     rsi, [r8 + device.rings + rsi * 8]
-                xor     eax, eax
-                mov     edx, [gs:rax + core_local.index]
-                lea     eax, [rdx + 1]
-                cmp     eax, [rsi + ring.armed_core]
-                je      .routed
-                push    rax
-                push    rsi
-                push    event_queue
-                pop     rcx
-                mov     rdi, [rsi + ring.record]
-                mov     edi, [rdi]              ; function
-                mov     esi, [rsi + ring.number]
-                call    irq_route
-                pop     rsi
-                pop     rcx
-                test    eax, eax
-                js      .unsupported
-                mov     [rsi + ring.armed_core], ecx
-.routed:
+                mov     ecx, [rsi + ring.number]
+                mov     rax, [r8 + virtio.isr]
+                test    rax, rax
+                jz      .route
+                mov     ecx, [r8 + virtio.gsi]
+                test    al, MMIO
+                jnz     .mmio
+                mov     al, [rax]               ; (§4.1.5.3, §4.2.2)
+                jmp     .route
+.mmio:
+                mov     dword [rax - MMIO], VIRTIO_ISR_ALL
+.route:
+                call    ring_route
                 mov     rdx, [rsi + ring.used]
                 xor     eax, eax
                 xchg    [rsi + avail.flags], ax ; on, and then look (§2.7.7.1): a completion is seen here or interrupts
@@ -507,10 +488,6 @@ virtio_arm:
                 pop     rax
 .done:
                 ret                             ; (the upper half of rax is 0)
-.unsupported:
-                push    -error_unsupported
-                pop     rax
-                ret
 
 ; -----------------------------------------------------------------------------
 ; Returns finished operations and disarms the ring.
@@ -518,7 +495,7 @@ virtio_arm:
 ; IN    r8 device, esi ring, rdx completions, from a receive ring frames, ecx count
 ; OUT   rax how many
 virtio_reap:
-                call    virtio_begin
+                call    ring_begin
                 mov     byte [rsi + avail.flags], AVAIL_NO_INTERRUPT
                 mov     r10d, [rsi + ring.used_index]
                 mov     rax, [rsi + ring.used]
@@ -567,7 +544,7 @@ virtio_reap:
                 mov     ecx, [rsi + ring.data_flags]
                 shr     ecx, 1                  ; DESC_WRITE: they are frames
                 add     ecx, COMPLETION_SHIFT
-                jmp     virtio_end
+                jmp     ring_end
 .completion:
                 mov     rax, [rbp + rdi + slot.cookie]
                 mov     [rdx + completion.cookie], rax
@@ -604,29 +581,6 @@ virtio_reap:
                 jmp     .free
 
 ; -----------------------------------------------------------------------------
-; Begins a call on a ring: the registers that its routines share.
-;
-; IN    r8 device, esi ring, rdx entries, ecx count
-; OUT   rsi ring, r9d free_end, r10d avail_index, rbx descriptors, rbp slots, r11 end of the entries
-;       three registers on the stack, for virtio_end or virtio_fail to take off
-; USES  rax
-virtio_begin:
-                pop     rax
-                push    rbx
-                push    rbp
-                push    rdx
-                mov     rsi, [r8 + device.rings + rsi * 8]
-                mov     [rsi + ring.stack], rsp
-                mov     rbx, [rsi + ring.desc]
-                mov     rbp, [rsi + ring.slots]
-                mov     r9d, [rsi + ring.free_end]
-                mov     r10d, [rsi + ring.avail_index]
-                mov     r11d, ecx
-                shl     r11, ENTRY_SHIFT
-                add     r11, rdx
-                jmp     rax
-
-; -----------------------------------------------------------------------------
 ; How far a batch can go: virtio_room_free as far as slots are free.
 ;
 ; IN    rdx next entry, r11 end, r10d index, rax how many can be taken
@@ -649,11 +603,10 @@ virtio_room:
 ; Builds an operation from all its entries: the data descriptors of as many slots. Ends the call with what came before
 ; if there are not so many free ones.
 ;
-; IN    rdx first entry, edi its slot's offset, ecx flags and next of the data descriptors, eax entries at most, 0: any
+; IN    rdx first entry, edi its slot's offset, ecx flags and next of the data descriptors
 ; OUT   rdx last entry; op and op_bytes in the ring
 ; USES  rax rdi
 virtio_entries:
-                mov     [rsi + ring.op_entries], eax
                 mov     [rsi + ring.op], rdx
                 mov     [rsi + ring.op_free_end], r9d
                 and     dword [rsi + ring.op_bytes], 0
@@ -672,8 +625,6 @@ virtio_entries:
                 jc      virtio_range
                 test    byte [rdx + frame.flags], frame_more
                 jz      .done
-                dec     dword [rsi + ring.op_entries]
-                jz      virtio_range
                 add     rdx, frame_size
                 cmp     rdx, r11
                 jae     virtio_range            ; nothing follows
@@ -713,7 +664,7 @@ virtio_fail:
                 mov     r9d, [rsi + ring.free_end]
                 call    virtio_undo
                 pop     rdx
-                jmp     virtio_leave
+                jmp     ring_leave
 
 ; Marks the slots from r10d to r9d as free; uses rcx rdi.
 virtio_undo:
@@ -744,25 +695,17 @@ virtio_publish:
                 mov     cl, ENTRY_SHIFT
                 mov     [rsi + ring.free_end], r9d
                 cmp     [rsi + ring.avail_index], r10d
-                je      virtio_end
+                je      ring_end
                 mov     [rsi + ring.avail_index], r10d
                 mov     eax, r10d
                 xchg    [rsi + avail.index], ax ; also the barrier before the device's wish is read (§2.7.13.4.1)
                 mov     rax, [rsi + ring.used]
                 test    byte [rax + used.flags], USED_NO_NOTIFY
-                jnz     virtio_end
+                jnz     ring_end
                 mov     rdi, [rsi + ring.doorbell]
                 mov     eax, [rsi + ring.number]
                 call    virtio_notify
-virtio_end:                                     ; cl: bytes of an entry, as a power of two
-                pop     rax
-                sub     edx, eax
-                xchg    eax, edx
-                shr     eax, cl
-virtio_leave:
-                pop     rbp
-                pop     rbx
-                ret
+                jmp     ring_end
 
 ; Rings a doorbell: rdi, with MMIO; eax number of the queue.
 virtio_notify:

@@ -10,7 +10,8 @@
 #                        the machine's first instruction                                goal: 100000 at most for pvh
 #   virtio-net-tx        per frame in batches of 32: send and reap                      goal: 60 at most
 #   virtio-net-rx        per frame in batches of 32: receive and repost                 goal: 60 at most
-#   virtio-net-*-raw     the same through the call table instead of the handles
+#   e1000-tx, -rx, e1000e-tx, -rx    the same of these                                  goal: 60 at most
+#   *-raw                the same through the call table instead of the handles
 #   virtio-blk-request   per request at depth 32, submit to reap                        goal: 120 at most
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
@@ -58,8 +59,13 @@ hello_wall() {
 }
 
 truncate -s 1M "$work/disk"
-nic=virtio-net-pci,disable-legacy=on,romfile=
-hub=(-netdev hubport,id=net0,hubid=0 -device "$nic,netdev=net0" -netdev hubport,id=net1,hubid=0 -device "$nic,netdev=net1")
+# queue_figures NAME DEVICE OPTIONS...: of two NICs that hear each other.
+queue_figures() {
+  local name=$1 nic=$2
+  shift 2
+  figures queues --accel icount --cores 1 --net none --args "$name" "$@" -- -netdev hubport,id=net0,hubid=0 \
+    -device "$nic,netdev=net0" -netdev hubport,id=net1,hubid=0 -device "$nic,netdev=net1"
+}
 make --no-print-directory -s text || exit 2
 
 tools/size.sh bios uefi | sed -n 's/^\([a-z]*-total\) \([0-9]*\)$/figure \1 \2 bytes/p'
@@ -68,7 +74,9 @@ figures boot --accel icount --cores 1 --disk "$work/disk"
 for way in bios uefi pvh microvm; do
   figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
 done
-figures queues --accel icount --cores 1 --disk "$work/disk" --net none -- "${hub[@]}"
+queue_figures virtio-net virtio-net-pci,disable-legacy=on,romfile= --disk "$work/disk"
+queue_figures e1000 e1000,romfile=
+queue_figures e1000e e1000e,romfile=
 figures speedup --cores 2 --disk build/text.txt --net none
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1

@@ -59,7 +59,7 @@ class device_set {
   fake_disk &add_disk(u64 blocks, u32 block_bytes = 512, u32 queue_max = 4, u32 depth_max = 128) {
     auto &disk = *disks.emplace_back(std::make_unique<fake_disk>());
     disk.record = {.function = 0, .features = disk_write_cache, .blocks = blocks, .block_bytes = block_bytes,
-                   .entry_max = 64, .queue_max = queue_max, .depth_max = depth_max, .depth_bytes = 64,
+                   .entry_max = 64, .bytes_max = ~exo::u32{0}, .queue_max = queue_max, .depth_max = depth_max, .depth_bytes = 64,
                    .interrupts = 1};
     disk.data.resize(blocks * block_bytes);
     return disk;

@@ -316,7 +316,7 @@ class computer {
     made.number = number;
     made.record = {.function = ~u32{0},
                    .features = static_cast<u32>(what.read_only ? exo::disk_read_only : what.write_cache ? exo::disk_write_cache : 0),
-                   .blocks = what.blocks, .block_bytes = what.block_bytes, .entry_max = 126, .queue_max = how_.cores,
+                   .blocks = what.blocks, .block_bytes = what.block_bytes, .entry_max = 126, .bytes_max = ~u32{0}, .queue_max = how_.cores,
                    .depth_max = native::depth_most, .depth_bytes = 64, .interrupts = how_.interrupts};
     made.content.resize(what.blocks * what.block_bytes);
     disks.push_back(std::move(made));
