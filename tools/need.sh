@@ -42,6 +42,7 @@ libtbb-dev /usr/include/tbb/parallel_sort.h
 '
 packages_test='
 catch2 /usr/include/catch2/catch.hpp
+clang-19 clang++-19
 mtools mcopy
 dosfstools fsck.fat
 xorriso xorriso
