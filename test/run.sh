@@ -1,13 +1,14 @@
 #!/bin/bash
 # Runs the tests and prints `ok NAME` or `FAIL NAME` with its log for each, and at the end `N passed, N failed`.
 #
-#   test/run.sh KIND...        kinds: check host fail boot
+#   test/run.sh KIND...        kinds: check host fail fuzz boot
 #   ONLY=pattern test/run.sh   takes the tests whose name matches this extended regular expression
 #   JOBS=N test/run.sh         how many at a time; default: the processors
 #
 #   check  test/check/*.sh     each function test_* is a test: rules that the sources keep
 #   host   test/host/*.cpp     Catch2; each TEST_CASE is a test, each file a program with address and undefined sanitizer
 #   fail   test/fail/*.cpp     must not compile, with the message that the file names; see test/one.sh
+#   fuzz   test/fuzz/*.cpp     fuzz targets, over the inputs in test/fuzz/corpus/TARGET
 #   boot   test/boot/*.cpp     guest programs, booted as their comments say; see test/one.sh
 #          test/boot/*.sh      each function test_* is a test, with test/lib.sh at hand
 #
@@ -19,7 +20,7 @@ export LC_ALL=C
 LIMIT_S=120
 HOST_LIMIT_S=300
 
-[ $# -gt 0 ] || set -- check host fail boot
+[ $# -gt 0 ] || set -- check host fail fuzz boot
 only=${ONLY-}
 jobs_max=${JOBS:-$(nproc)}
 
@@ -46,8 +47,8 @@ add_functions() {
 }
 
 for kind in "$@"; do
-  case $kind in check | host | fail | boot) ;; *)
-    echo "run.sh: there is no kind '$kind'; take check, host, fail or boot." >&2
+  case $kind in check | host | fail | fuzz | boot) ;; *)
+    echo "run.sh: there is no kind '$kind'; take check, host, fail, fuzz or boot." >&2
     exit 2
     ;;
   esac
@@ -60,6 +61,8 @@ for kind in "$@"; do
       sed -n "s|.*TEST_CASE(\"\([^\"]*\)\".*|$name: \1|p" "$file" | grep -qE -- "$only" || continue
       add "$name" $HOST_LIMIT_S many test/one.sh host "$file"
       ;;
+    test/fuzz/replay.cpp) ;;
+    test/fuzz/*) add "$name" $HOST_LIMIT_S one test/one.sh fuzz "$file" ;;
     test/fail/*) add "$name" "$LIMIT_S" one test/one.sh fail "$file" ;;
     test/boot/*)
       # One run for each `// boot:` line, or one run without options.
