@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <mutex>
@@ -39,8 +40,9 @@ inline constexpr u32 gdb_kill_status = 122;
 
 namespace gdb {
 
-inline constexpr u32 stop_vector = event_vector + event_count - 2;  // from another core
-inline constexpr u32 line_vector = event_vector + event_count - 3;  // from gdb
+inline constexpr u32 stop_event = event_count - 2;  // from another core
+inline constexpr u32 line_event = event_count - 3;  // from gdb
+inline constexpr u32 stop_vector = event_vector + stop_event;
 inline constexpr u32 debug_vector = 1, breakpoint_vector = 3;
 inline constexpr u64 trap_flag = 1 << 8, resume_flag = 1 << 16;
 inline constexpr u32 signal_interrupt = 2, signal_illegal = 4, signal_trap = 5, signal_abort = 6, signal_float = 8,
@@ -96,7 +98,7 @@ class server {
   u32 own_signal = signal_trap;
 
  private:
-  static constexpr u64 stop_parts_of_second = 2;  // how long other cores may take to stop
+  static constexpr std::chrono::milliseconds stop_wait{500};  // how long other cores may take to stop
   static constexpr u32 core_most = 256;
   static constexpr std::size_t print_most = 200;
 
@@ -158,7 +160,7 @@ inline void server::stop_others(u32 self) noexcept {
   for (u32 core = 0; core < cores(); ++core) {
     if (core != self && info().cores[core].started != 0 && !is_stopped(core)) interrupt(core);
   }
-  u64 const deadline = ticks() + info().tsc_hz / stop_parts_of_second;
+  u64 const deadline = deadline_in(stop_wait);
   for (u32 core = 0; core < cores(); ++core) {
     if (core == self || info().cores[core].started == 0) continue;
     while (!is_stopped(core) && ticks() < deadline) pause();
@@ -217,16 +219,17 @@ inline void server::on_trap(trap_frame &frame, std::byte *vectors) noexcept {
 /// A byte came while the program ran: Ctrl-C, or the first packet of a gdb that comes now.
 inline void server::on_line(trap_frame &frame, std::byte *vectors) noexcept {
   bool stops = false;
-  {
-    std::lock_guard const guard(line_lock_);
-    if (in_session_.load(std::memory_order_acquire)) return;
-    while (auto const byte = line_.try_get()) {
-      if (*byte != line_.interrupt && *byte != '$') continue;
-      begun_ = *byte == '$';
-      stops = true;
-      break;
-    }
+  (void)route_line_interrupt(line_event);  // before the bytes are read: those that come behind raise it again
+  if (!line_lock_.try_lock()) return;      // who has it reads them, or they raise it again
+  while (!in_session_.load(std::memory_order_acquire)) {
+    auto const byte = line_.try_get();
+    if (!byte) break;
+    if (*byte != line_.interrupt && *byte != '$') continue;
+    begun_ = *byte == '$';
+    stops = true;
+    break;
   }
+  line_lock_.unlock();
   if (stops) stop(frame, vectors, signal_interrupt);
 }
 
@@ -536,9 +539,10 @@ inline bool server::begin() noexcept {
   run_on_all([] {
     for (u32 vector = 0; vector < event_vector; ++vector) core().trap_set(vector, enter<&server::on_trap>);
     core().trap_set(stop_vector, enter<&server::on_stop>);
-    core().trap_set(line_vector, enter<&server::on_line>);
+    core().trap_set(event_vector + line_event, enter<&server::on_line>);
   });
-  route_line_interrupt(info().cores[0].apic_id, line_vector);
+  (void)route_line_interrupt(line_event);  // without an IOAPIC there is no Ctrl-C
+  enable_line_interrupt();
   detail::watcher = &watcher;
   return true;
 }

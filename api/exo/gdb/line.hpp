@@ -1,7 +1,6 @@
 // gdb's serial line: bytes of the first serial port, packets of gdb's remote protocol, and the interrupt of a byte.
 //
-// Sources: GDB manual, appendix E (remote protocol); National PC16550D data sheet §8; Intel 82093AA data sheet §3.2
-// (IOAPIC)
+// Sources: GDB manual, appendix E (remote protocol); National PC16550D data sheet §8
 #pragma once
 
 #include <array>
@@ -16,6 +15,7 @@
 #include "../format.hpp"
 #include "../lock.hpp"
 #include "../port.hpp"
+#include "../result.hpp"
 
 namespace exo::gdb {
 
@@ -165,24 +165,20 @@ class packet_line {
   std::array<char, packet_most> in_{};
 };
 
-/// Makes each byte that arrives raise an event of a core, through the first IOAPIC, where PCs have the port's IRQ 4. False
-/// if there is none.
-inline bool route_line_interrupt(u32 apic_id, u32 vector) noexcept {
+/// Makes bytes that arrive raise an event of core 0, once: the line is masked then, and this unmasks it. Bytes that wait
+/// already raise it at once.
+///
+/// @error unsupported  the machine has no IOAPIC
+inline result<void> route_line_interrupt(u32 event) noexcept {
+  constexpr u32 no_function = ~u32{0}, serial_irq = 4;
+  return done(core().irq_route(no_function, serial_irq, 0, event));
+}
+
+/// Turns the serial port's interrupt on.
+inline void enable_line_interrupt() noexcept {
   using line = packet_line<machine_ports>;
-  constexpr u64 ioapic = 0xFEC00000;
-  constexpr u32 version = 1, entry = 0x10 + 2 * 4, entries_shift = 16;
-  auto *const index = reinterpret_cast<u32 volatile *>(ioapic);
-  auto *const window = reinterpret_cast<u32 volatile *>(ioapic + 0x10);
-  *index = version;
-  u32 const found = *window;
-  if (found == ~u32{0} || (found >> entries_shift & 0xFF) < 4) return false;
-  *index = entry + 1;
-  *window = apic_id << 24;
-  *index = entry;
-  *window = vector;  // fixed, physical, high, edge, on
   port_out<u8>(line::interrupts, line::received);
   port_out<u8>(line::modem, line::out_2 | line::ready);
-  return true;
 }
 
 }  // namespace exo::gdb
