@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the tests and prints `ok NAME` or `FAIL NAME` with its log for each, and at the end `N passed, N failed`.
 #
-#   test/run.sh KIND...        kinds: check host fail fuzz boot
+#   test/run.sh KIND...        kinds: check host fail fuzz boot contract
 #   ONLY=pattern test/run.sh   takes the tests whose name matches this extended regular expression
 #   JOBS=N test/run.sh         how many at a time; default: the processors
 #
@@ -11,6 +11,7 @@
 #   fuzz   test/fuzz/*.cpp     fuzz targets, over the inputs in test/fuzz/corpus/TARGET
 #   boot   test/boot/*.cpp     guest programs, booted as their comments say; see test/one.sh
 #          test/boot/*.sh      each function test_* is a test, with test/lib.sh at hand
+#   contract  test/contract/*.cpp  the same, but each is asked of the core, of a process and of the simulator
 #
 # A shell file sets another time limit than LIMIT_S for each of its tests with a line `# limit: SECONDS`.
 set -uo pipefail
@@ -20,7 +21,7 @@ export LC_ALL=C
 LIMIT_S=120
 HOST_LIMIT_S=300
 
-[ $# -gt 0 ] || set -- check host fail fuzz boot
+[ $# -gt 0 ] || set -- check host fail fuzz boot contract
 only=${ONLY-}
 jobs_max=${JOBS:-$(nproc)}
 
@@ -47,8 +48,8 @@ add_functions() {
 }
 
 for kind in "$@"; do
-  case $kind in check | host | fail | fuzz | boot) ;; *)
-    echo "run.sh: there is no kind '$kind'; take check, host, fail, fuzz or boot." >&2
+  case $kind in check | host | fail | fuzz | boot | contract) ;; *)
+    echo "run.sh: there is no kind '$kind'; take check, host, fail, fuzz, boot or contract." >&2
     exit 2
     ;;
   esac
@@ -64,7 +65,7 @@ for kind in "$@"; do
     test/fuzz/replay.cpp) ;;
     test/fuzz/*) add "$name" $HOST_LIMIT_S one test/one.sh fuzz "$file" ;;
     test/fail/*) add "$name" "$LIMIT_S" one test/one.sh fail "$file" ;;
-    test/boot/*)
+    test/boot/* | test/contract/*)
       # One run for each `// boot:` line, or one run without options.
       runs=$(grep -c '^// boot:' "$file")
       for ((run = 1; run <= (runs > 0 ? runs : 1); run++)); do

@@ -83,7 +83,8 @@ virtio_blk_start:
                 mov     eax, [rsi + virtio_blk_config.entry_max]
 .entries:
                 stosd
-                add     edi, disk_record.queue_max - disk_record.optimal_bytes
+                or      dword [rdi], -1         ; bytes_max
+                add     edi, disk_record.queue_max - disk_record.bytes_max
                 xchg    eax, ebx
                 test    ch, VIRTIO_BLK_F_MQ >> 8
                 jz      .queues
@@ -97,13 +98,15 @@ virtio_blk_start:
 ; IN    r8 device, esi ring, rdx ops, ecx count
 ; OUT   rax as disk_submit
 virtio_blk_submit:
-                call    virtio_begin
+                call    ring_begin
+                mov     r8, [rsi + ring.record]
 .op:
                 cmp     rdx, r11
                 jae     .publish
                 cmp     r10d, r9d
                 je      .publish                ; no slot is free
-                mov     r8, [rsi + ring.record]
+                call    disk_check
+                jc      .refused
                 mov     eax, r10d
                 and     eax, [rsi + ring.mask]
                 movzx   edi, word [rsi + avail.ring + rax * 2]
@@ -114,56 +117,28 @@ virtio_blk_submit:
                 mov     [rbp + rdi + slot.cookie], rax
                 mov     byte [rbp + rdi + slot.status], BLK_STATUS_PENDING
                 or      word [rbp + rdi + slot.link], SLOT_LAST
+                mov     eax, [r8 + disk_record.block_bytes]
+                imul    rax, [rdx + disk_op.block]
+                shr     rax, 9                  ; BLK_SECTOR_BYTES
+                mov     [rbp + rdi + slot.header + virtio_blk_header.sector], rax
                 movzx   eax, byte [rdx + disk_op.kind]
                 mov     [rbp + rdi + slot.header + virtio_blk_header.kind], eax
                 push    rdi
-                test    byte [rdx + disk_op.flags], ~disk_more & 0xff
-                jnz     .range
                 cmp     al, disk_write
-                jbe     .transfer
-                cmp     al, disk_flush
-                jne     .range
-                xor     edi, edi                ; and straight to the status
-                test    byte [rdx + disk_op.flags], disk_more
-                jnz     .range
-                test    byte [r8 + disk_record.features], disk_write_cache
-                jnz     .queue
-.unsupported:
-                jmp     virtio_unsupported
-.range:
-                jmp     virtio_range
-.publish:
-                jmp     virtio_publish
-.transfer:
-                jb      .data
-                test    byte [r8 + disk_record.features], disk_read_only
-                jnz     .unsupported
-.data:
+                ja      .queue                  ; a flush: straight to the status
                 xor     al, disk_write
                 lea     ecx, [rcx + rax * 2 + DESC_NEXT]        ; and DESC_WRITE for a read
-                mov     eax, [r8 + disk_record.entry_max]
                 call    virtio_entries
-                mov     rdi, [rsi + ring.op]
-                mov     rdi, [rdi + disk_op.block]
-                mov     eax, [r8 + disk_record.block_bytes]
-                mov     r8, [r8 + disk_record.blocks]
-                sub     r8, rdi
-                jbe     .range
-                imul    r8, rax                 ; bytes from there to the end of the disk
-                imul    rdi, rax
-                shr     rdi, 9                  ; BLK_SECTOR_BYTES
-                dec     eax
-                test    eax, [rsi + ring.op_bytes]
-                jnz     .range                  ; no whole blocks
-                mov     eax, [rsi + ring.op_bytes]
-                cmp     r8, rax
-                jb      .range
                 sub     ecx, 1 << 16            ; the header leads to the data descriptor, the one before the status
 .queue:
                 pop     rax
-                mov     [rbp + rax + slot.header + virtio_blk_header.sector], rdi
                 shr     ecx, 16
                 mov     [rbx + rax + desc.next], cx
                 inc     r10d
                 add     rdx, disk_op_size
                 jmp     .op
+.refused:
+                push    rax
+                jmp     virtio_fail
+.publish:
+                jmp     virtio_publish
