@@ -4,6 +4,7 @@
 #   bios-total           boot sector, loader and core                                   goal: 13000 at most
 #   uefi-total           the same with the loader for UEFI                              goal: 13000 at most
 #   call-null            a call through the table and back, without the routine         goal: 6 at most
+#   trace-record         a mark of api/exo/trace.hpp; -scope, -count: the others        goal: 20 at most
 #   boot-to-entry        the core's first 64-bit instruction to the program's entry
 #   boot-to-main         the same to main; one core, one NIC, one disk                  goal: 100000 at most
 #   boot-to-main-WAY     to main from where the loader of bios, uefi, pvh, microvm goes on without firmware; for pvh that is
@@ -77,6 +78,7 @@ make --no-print-directory -s text || exit 2
 
 tools/size.sh bios uefi | sed -n 's/^\([a-z]*-total\) \([0-9]*\)$/figure \1 \2 bytes/p'
 figures call --accel icount --cores 1 --net none
+figures trace --accel icount --cores 1 --net none
 figures boot --accel icount --cores 1 --disk "$work/disk"
 for way in bios uefi pvh microvm; do
   figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
