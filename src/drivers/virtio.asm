@@ -357,17 +357,7 @@ virtio_wait:
                 pause
                 cmp     rsi, rcx
                 jb      .again
-                mov     edi, text_device
-                call    console_text
-                mov     rax, [r8 + device.record]
-                mov     eax, [rax]              ; function
-                call    console_hex
-                mov     edi, text_device_dead
-                call    console_text
-                push    -error_timeout
-                pop     rax
-                test    eax, eax
-                ret
+                jmp     device_silent
 .equal:
                 xor     eax, eax
                 ret

@@ -100,6 +100,7 @@ core_entry:
                 STEP(smp_start)                 ; they come up while this core goes on
                 STEP(pci_init)                  ; all functions, and the drivers of those that have one
                 STEP(virtio_mmio_start)         ; devices that the command line names
+                STEP(ahci_init)                 ; SATA disks, behind all others
                 STEP(time_finish)               ; TSC and timer rates
                 STEP(smp_wait)
                 STEP(elf_load)                  ; segments to their places, with their access
@@ -127,6 +128,7 @@ core_entry:
 %include "src/drivers/net/virtio_net.asm"
 %include "src/drivers/disk/disk.asm"             ; what all disk drivers check
 %include "src/drivers/disk/virtio_blk.asm"
+%include "src/drivers/disk/ahci.asm"
 core_end:
 
                 absolute 0                      ; the assembler refuses to reserve a negative count: all of it fits
