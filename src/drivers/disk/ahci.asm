@@ -1,78 +1,69 @@
 ; AHCI: SATA disks. Every port with an ATA disk is a disk of one queue; ATAPI drives and port multipliers are left alone.
 ;
-; An operation takes one of the port's 32 command slots, and that slot's command table in the program's memory:
-;
-;     command FIS | cookie and length | PRDT of AHCI_ENTRY_MAX entries | a block for a discard's range
-;
-; Command list and received FIS lie in the device's own page, so a port can write to the program's memory only by a
-; command. A slot's way, each step one bit of a field of struct ahci:
+; An operation takes one of the port's 32 command slots, and that slot's command table in the program's memory. Command
+; list and received FIS lie in the device's own page, so only commands make a port write to the program's memory. A slot's
+; way, each step a bit of a field of struct ahci:
 ;
 ;     free -> ready -> issued -> finished -> free
 ;
-; Reads and writes are NCQ commands: all that are ready are issued at once. Commands of another kind, and all of a disk
-; without NCQ, are `plain`: the disk takes them only while it has no other. So an operation may have to go alone: it waits
-; in `ready` until nothing is issued, nothing else is issued before it, and each call that may change this, submit and
-; reap, issues what can go. No core waits for it.
+; Reads and writes are NCQ commands: all that are ready are issued at once. A flush, and every command of a disk without
+; NCQ, is `plain`: the disk takes it only while it has no other. Such a one waits in `ready` until nothing is issued, and
+; nothing else is issued before it; each call that may change this, submit and reap, issues what can go. So a flush neither
+; stops a core nor waits for ever.
 ;
-; After an error a disk has given up all NCQ commands without saying which one failed. So the port is reset, and what was
-; issued is done again, each alone: what then fails is the culprit, and everything else succeeds. The same happens when the
-; link had an error. A port that does not come back fails all its operations.
+; After an error a disk has given up all NCQ commands (SATA 3.0 §13.6.4). The port is reset, and what the disk had not done
+; by then fails.
 ;
 ; The firmware has brought up links and disks. The HBA is not reset at boot, since they would take seconds for it again: a
 ; port that has no link by then is empty and costs no time.
 ;
-; SPEC  AHCI 1.3.1 §3 (registers), §4 (memory), §5.3.1 (error recovery), §10.1 (initialization), §10.4.2 (port reset),
+; SPEC  AHCI 1.3.1 §3 (registers), §4 (memory), §6.2 (errors), §10.1 (initialization), §10.4.2 (port reset),
 ;       §10.6.3 (firmware hand-off); ATA8-ACS §7.16 (IDENTIFY DEVICE); SATA 3.0 §13.6 (NCQ)
 
 AHCI_CLASS              equ 0x010601
 AHCI_BAR                equ 5
 AHCI_WAIT_US            equ 2000000
-AHCI_COMRESET_US        equ 1000
+AHCI_RESET_US           equ 1000
 
 HBA_CAP                 equ 0x00
-HBA_CAP_SLOTS_SHIFT     equ 8                   ; command slots - 1, five bits
-HBA_CAP_NCQ_BIT         equ 30
-HBA_CAP_64              equ 1 << 31
+HBA_CAP_NEEDED          equ 1 << 31 | 1 << 30 | 31 << 8 ; 64-bit addresses, NCQ, 32 command slots
 HBA_GHC                 equ 0x04
 HBA_GHC_AHCI            equ 1 << 31
-HBA_GHC_INTERRUPTS      equ 2
-HBA_IS                  equ 0x08
 HBA_PI                  equ 0x0c
-HBA_CAP2                equ 0x24
-HBA_CAP2_HANDOFF        equ 1
-HBA_BOHC                equ 0x28
-HBA_BOHC_FIRMWARE       equ 1
+HBA_BOHC                equ 0x28                ; reserved, and 0, where there is no hand-off
 HBA_BOHC_OWN            equ 2
+HBA_BOHC_FIRMWARE_BIT   equ 0
 HBA_PORTS               equ 0x100
+HBA_BYTES               equ 0x1000              ; of the registers of 30 ports; no more are looked for
 PORT_BYTES              equ 0x80
 
-PORT_CLB                equ 0x00
-PORT_CLBU               equ 0x04
-PORT_FB                 equ 0x08
-PORT_FBU                equ 0x0c
-PORT_IS                 equ 0x10
+; Registers are counted from PxSSTS: so the number of most of their bits is a signed byte, which is what ahci_wait takes.
+PORT_ORIGIN             equ 0x28
+PORT_CLB                equ 0x00 - PORT_ORIGIN  ; 64 bits, as the next
+PORT_FB                 equ 0x08 - PORT_ORIGIN
+PORT_IS                 equ 0x10 - PORT_ORIGIN
 PORT_IS_ERRORS          equ 0x79000000          ; task file, host bus fatal and data, interface fatal, overflow
-PORT_IE                 equ 0x14
-PORT_CMD                equ 0x18
+PORT_IE                 equ 0x14 - PORT_ORIGIN
+PORT_CMD                equ 0x18 - PORT_ORIGIN
 PORT_CMD_ST             equ 1
 PORT_CMD_FRE            equ 1 << 4
 PORT_CMD_ON             equ 1 << 28 | 1 << 2 | 1 << 1   ; link active, power, spin up
-PORT_CMD_FR             equ 0x40                ; of the second byte
-PORT_CMD_CR             equ 0x80                ; of the second byte
-PORT_TFD                equ 0x20
+PORT_CMD_FR             equ PORT_CMD * 8 + 14
+PORT_CMD_CR             equ PORT_CMD * 8 + 15
+PORT_TFD                equ 0x20 - PORT_ORIGIN
 PORT_TFD_ERR            equ 1
-PORT_TFD_BUSY           equ 0x88                ; BSY, DRQ
-PORT_SIG                equ 0x24
-PORT_SIG_ATA            equ 0x101
-PORT_SSTS               equ 0x28
+PORT_TFD_DRQ            equ PORT_TFD * 8 + 3
+PORT_TFD_BSY            equ PORT_TFD * 8 + 7
+PORT_SIG                equ 0x24 - PORT_ORIGIN
+PORT_SSTS               equ 0x28 - PORT_ORIGIN
 PORT_SSTS_LINK_BIT      equ 1                   ; DET: of its values only 3, device and link, has it
-PORT_SSTS_LINK          equ 1 << PORT_SSTS_LINK_BIT
-PORT_SCTL               equ 0x2c
+PORT_SCTL               equ 0x2c - PORT_ORIGIN
 PORT_SCTL_RESET         equ 0x301               ; COMRESET, and no power saving
+PORT_SCTL_RESET_BIT     equ PORT_SCTL * 8
 PORT_SCTL_RUN           equ 0x300
-PORT_SERR               equ 0x30
-PORT_SACT               equ 0x34
-PORT_CI                 equ 0x38
+PORT_SERR               equ 0x30 - PORT_ORIGIN
+PORT_SACT               equ 0x34 - PORT_ORIGIN
+PORT_CI                 equ 0x38 - PORT_ORIGIN
 
 struc command_header
 .flags:                 resd 1                  ; FIS in dwords, HEADER_WRITE; PRDT entries in the upper half
@@ -84,17 +75,14 @@ HEADER_FIS              equ 5
 HEADER_WRITE_SHIFT      equ 6
 
 struc command_table
-.fis:                                           ; register FIS, host to device
-.command:               resd 1                  ; type, flags, command, features 7:0
+.command:               resd 1                  ; register FIS: type, flags, command, features 7:0
 .lba:                   resd 1                  ; LBA 23:0, device
 .lba_upper:             resd 1                  ; LBA 47:24, features 15:8
 .count:                 resd 1
                         resd 1
-                        resb 64 - 20
-                        resb 16                 ; ATAPI command
-.cookie:                resq 1                  ; here the HBA has 48 bytes that it does not look at
+.cookie:                resq 1                  ; the HBA fetches the FIS, and nothing from here to the PRDT
 .bytes:                 resd 1                  ; that a read writes to memory
-                        resb 36
+                        resb 128 - 32
 .prdt:
 endstruc
 struc prd
@@ -104,8 +92,7 @@ struc prd
 endstruc
 AHCI_TABLE_SHIFT        equ 10
 AHCI_TABLE_BYTES        equ 1 << AHCI_TABLE_SHIFT
-AHCI_RANGE              equ AHCI_TABLE_BYTES - 512      ; a discard's block: LBA and, from bit 48, count; the rest is 0
-AHCI_ENTRY_MAX          equ (AHCI_RANGE - command_table_size) / prd_size
+AHCI_ENTRY_MAX          equ (AHCI_TABLE_BYTES - command_table_size) / prd_size
 AHCI_BYTES_MAX          equ 0x400000            ; of an entry (§4.2.3.3), and so of an operation
 
 FIS_COMMAND             equ 0x8027              ; register FIS that carries a command
@@ -114,31 +101,28 @@ ATA_IDENTIFY            equ 0xec
 ATA_READ_NCQ            equ 0x60                ; the write's is the next
 ATA_READ                equ 0x25                ; the write's is 16 more
 ATA_FLUSH               equ 0xea
-ATA_DISCARD             equ 0x06                ; DATA SET MANAGEMENT, with feature TRIM
 IDENTIFY_SERIAL         equ 2 * 10
 IDENTIFY_MODEL          equ 2 * 27
 IDENTIFY_WORD           equ 2 * 106
-%define TABLE(field)    command_table.%+field - command_table.prdt
 %define IDENTIFY(word)  rdx + 2 * (word) - IDENTIFY_WORD
 
 ; The driver's part of struct device. Its page has room behind what a disk of one queue uses.
 struc ahci
                         resb device.own
-.port:                  resq 1                  ; registers
 .tables:                resq 1
+.port:                  resd 1                  ; registers
+.no_ncq:                resd 1                  ; not 0: the disk has no NCQ
 .free:                  resd 1                  ; bits of slots, see above
 .ready:                 resd 1
 .issued:                resd 1
 .finished:              resd 1
 .failed:                resd 1                  ; of the finished ones
-.alone:                 resd 1                  ; of the ready and issued ones
-.plain:                 resd 1                  ; of those
-.no_ncq:                resd 1                  ; 1: the disk has no NCQ
+.plain:                 resd 1                  ; of the ready and issued ones
                         resb 0x400 - $
 .fis:                   resb 256                ; received
-.table:                 resb command_table_size + prd_size      ; IDENTIFY's
-                        resb 0x600 - $
+                        resb 0x580 - $
 .identify:              resb 512
+.table:                 resb 128                ; IDENTIFY's; its PRDT is the list's first entry, its command slot 1
 .list:                  resb 32 * command_header_size
 endstruc
 
@@ -169,46 +153,33 @@ ahci_init:
                 jmp     .function
 
 .controller:
-                mov     r15, [r12 + pci_record.bar_bytes + AHCI_BAR * 8]
-                test    r15b, 1
-                jnz     .done                   ; I/O ports
-                cmp     r15, HBA_PORTS
-                jb      .done
+                cmp     dword [r12 + pci_record.bar_bytes + AHCI_BAR * 8], HBA_BYTES
+                jb      .done                   ; I/O ports, or not what it claims to be
                 mov     edi, [r12 + pci_record.function]
                 call    pci_use
-                mov     rsi, [r12 + pci_record.bar + AHCI_BAR * 8]
-                add     r15, rsi                ; end of the registers
-                test    byte [rsi + HBA_CAP2], HBA_CAP2_HANDOFF
-                jz      .own
+                mov     esi, [r12 + pci_record.bar + AHCI_BAR * 8]
                 or      dword [rsi + HBA_BOHC], HBA_BOHC_OWN
-                mov     eax, HBA_BOHC | HBA_BOHC_FIRMWARE << 8
-                call    ahci_wait               ; in vain: the firmware does not answer, and loses it all the same
-.own:
+                mov     eax, HBA_BOHC * 8 + HBA_BOHC_FIRMWARE_BIT
+                call    ahci_wait_long          ; in vain: it does not answer, and loses it all the same
                 or      dword [rsi + HBA_GHC], HBA_GHC_AHCI
-                or      dword [rsi + HBA_GHC], HBA_GHC_INTERRUPTS
-                mov     r14d, [rsi + HBA_CAP]
-                test    r14d, r14d
-                jns     .done                   ; HBA_CAP_64
-                bt      r14d, HBA_CAP_SLOTS_SHIFT + 4
-                jnc     .done                   ; 16 slots or fewer
-                mov     ebx, [rsi + HBA_PI]
-                add     rsi, HBA_PORTS
+                mov     eax, [rsi + HBA_CAP]
+                not     eax
+                test    eax, HBA_CAP_NEEDED
+                jnz     .done
+                mov     r14d, [rsi + HBA_PI]
+                and     r14d, (1 << (HBA_BYTES - HBA_PORTS) / PORT_BYTES) - 1
+                add     esi, HBA_PORTS + PORT_ORIGIN
 .port:
-                lea     rax, [rsi + PORT_BYTES]
-                cmp     rax, r15
-                ja      .done
-                shr     ebx, 1
-                jnc     .port_next
-                test    byte [rsi + PORT_SSTS], PORT_SSTS_LINK
-                jz      .port_next
-                push    rbx
                 push    rsi
+                shr     r14d, 1
+                jnc     .port_next
+                bt      dword [rsi + PORT_SSTS], PORT_SSTS_LINK_BIT
+                jnc     .port_next
                 call    ahci_probe
-                pop     rsi
-                pop     rbx
 .port_next:
-                add     rsi, PORT_BYTES
-                test    ebx, ebx
+                pop     rsi
+                sub     esi, -PORT_BYTES
+                test    r14d, r14d
                 jnz     .port
 .done:
                 ret
@@ -216,11 +187,11 @@ ahci_init:
 ; -----------------------------------------------------------------------------
 ; Registers the disk behind a port, if it is one.
 ;
-; IN    rsi  port     r12 pci_record     r14d HBA_CAP     rbp near_variables
+; IN    esi  port     r12 pci_record     rbp near_variables
 ; USES  all but rbp r12 to r15
 ahci_probe:
                 push    rsi
-                mov     edi, info + machine_info.disks
+                lea     edi, [VAR(info + machine_info.disks)]
                 call    device_add
                 pop     rsi
                 jc      .none
@@ -229,68 +200,60 @@ ahci_probe:
                 xor     eax, eax
                 rep     stosd
                 mov     dword [rbx + device.driver], ahci_driver
-                mov     [rbx + ahci.port], rsi
+                mov     [rbx + ahci.port], esi
                 mov     r8d, ebx
                 and     dword [rsi + PORT_CMD], ~PORT_CMD_ST
-                mov     eax, (PORT_CMD + 1) | PORT_CMD_CR << 8
+                mov     al, PORT_CMD_CR
                 call    ahci_wait
                 and     dword [rsi + PORT_CMD], ~PORT_CMD_FRE
-                mov     eax, (PORT_CMD + 1) | PORT_CMD_FR << 8
+                mov     al, PORT_CMD_FR
                 call    ahci_wait
-                jnz     device_silent
-                lea     eax, [rbx + ahci.list]
-                mov     [rsi + PORT_CLB], eax
-                and     dword [rsi + PORT_CLBU], 0
+                lea     edi, [rbx + ahci.list]
+                mov     [rsi + PORT_CLB], rdi
                 lea     eax, [rbx + ahci.fis]
-                mov     [rsi + PORT_FB], eax
-                and     dword [rsi + PORT_FBU], 0
+                mov     [rsi + PORT_FB], rax
                 or      dword [rsi + PORT_CMD], PORT_CMD_ON | PORT_CMD_FRE
                 call    ahci_run
-                jnz     .none
-                cmp     dword [rsi + PORT_SIG], PORT_SIG_ATA
-                jne     .none
-                mov     dword [rbx + ahci.list + command_header.flags], HEADER_FIS | 1 << 16
-                lea     eax, [rbx + ahci.table]
-                mov     [rbx + ahci.list + command_header.table], eax
-                mov     dword [rax], FIS_COMMAND | ATA_IDENTIFY << 16
+                js      .none
+                mov     eax, [rsi + PORT_SIG]
+                shr     eax, 16
+                jnz     .none                   ; no ATA disk
                 lea     edx, [rbx + ahci.identify]
-                mov     [rax + command_table.prdt + prd.address], edx
-                mov     word [rax + command_table.prdt + prd.bytes], 511
-                push    1
+                mov     [rdi], edx
+                mov     word [rdi + prd.bytes], 511
+                lea     eax, [rdi + ahci.table - ahci.list]
+                mov     dword [rax], FIS_COMMAND | ATA_IDENTIFY << 16
+                mov     [rdi + command_header_size + command_header.table], eax
+                mov     dword [rdi + command_header_size], HEADER_FIS | 1 << 16
+                push    1 << 1
                 pop     rax
                 mov     [rsi + PORT_CI], eax
-                mov     eax, PORT_CI | 1 << 8
-                call    ahci_wait
-                jnz     device_silent
+                mov     eax, PORT_CI * 8 + 1
+                call    ahci_wait_long
+                jc      device_silent
 
                 mov     edi, [rbx + device.record]
-                add     edi, disk_record.features
+                scasd                           ; (over the function)
                 lea     edx, [rbx + ahci.identify + IDENTIFY_WORD]
                 test    byte [IDENTIFY(83) + 1], 1 << (10 - 8)
                 jz      .none                   ; no 48-bit commands
-                xor     eax, eax
-                bt      dword [IDENTIFY(169)], 0
-                adc     eax, eax
-                bt      dword [IDENTIFY(85)], 5
-                adc     eax, eax
-                add     eax, eax
-                stosd                           ; disk_can_discard, disk_write_cache
+                mov     eax, [IDENTIFY(85)]
+                shr     eax, 4
+                and     eax, disk_write_cache   ; bit 5
+                stosd
                 mov     rax, [IDENTIFY(100)]
-                shl     rax, 16
-                shr     rax, 16
                 stosq
                 mov     ecx, 512
                 mov     eax, [IDENTIFY(106)]
                 and     ah, 0xd0                ; bits 15 and 14 are 0 and 1 in a valid word
                 cmp     ah, 0x50                ; bit 12: larger blocks
                 jne     .block
-                mov     eax, [IDENTIFY(117)]
-                lea     ecx, [rax + rax]
-                lea     eax, [rcx - 1]
+                mov     ecx, [IDENTIFY(117)]    ; in words
+                add     ecx, ecx
+                jz      .none
+                lea     eax, [rcx - 512]
                 test    eax, ecx
-                jnz     .none                   ; no power of two: not to be believed
-                cmp     ecx, 512
-                jb      .none
+                jnz     .none                   ; no power of two from 512 on: not to be believed
 .block:
                 xchg    eax, ecx
                 stosd
@@ -302,76 +265,65 @@ ahci_probe:
                 push    1                       ; address_mask: a PRDT's addresses are even
                 pop     rax
                 stosd
-                add     edi, disk_record.model - disk_record.optimal_bytes
-                lea     esi, [rdx + IDENTIFY_MODEL - IDENTIFY_WORD]
-                push    40 / 2
+                scasd                           ; (over optimal_bytes)
+                lea     esi, [IDENTIFY(27)]
+                push    (40 + 20) / 2           ; model, and from word 10 on serial
                 pop     rcx
-                call    .text
-                mov     esi, edx
-                sub     esi, IDENTIFY_WORD - IDENTIFY_SERIAL
-                push    20 / 2
-                pop     rcx
-                call    .text
-                push    1
-                pop     rax
-                stosd                           ; queue_max
-                mov     ecx, r14d
-                shr     ecx, HBA_CAP_SLOTS_SHIFT
-                and     ecx, 31
-                mov     eax, [IDENTIFY(75)]     ; deepest queue - 1
-                and     eax, 31
-                cmp     eax, ecx
-                cmova   eax, ecx
-                inc     eax
-                bt      r14d, HBA_CAP_NCQ_BIT
-                jnc     .plain
-                test    byte [IDENTIFY(76) + 1], 1 << (8 - 8)
-                jz      .plain
-                cmp     al, DEPTH_MIN
-                jae     .depth
-.plain:
-                inc     dword [rbx + ahci.no_ncq]
-                mov     al, DEPTH_MIN
-.depth:
-                and     al, 0x30                ; a power of two: 16 or 32
-                stosd
-                mov     eax, AHCI_TABLE_BYTES
-                stosd
-                inc     dword [info + machine_info.disks + list.count]
-.none:
-                ret
-
-; Copies ecx words of text, whose bytes are swapped.
 .text:
                 lodsw
                 xchg    al, ah
                 stosw
+                cmp     cl, 20 / 2 + 1
+                jne     .text_next
+                sub     esi, 2 * (27 + 40 / 2 - 10)
+.text_next:
                 loop    .text
+                push    1
+                pop     rax
+                stosd                           ; queue_max
+                mov     eax, [IDENTIFY(75)]     ; deepest queue - 1; in the upper half bit 8: NCQ
+                bt      eax, 16 + 8
+                jnc     .plain
+                and     eax, 31
+                inc     eax
+                and     al, 0x30                ; 16 or 32 of them, or less than 16
+                jnz     .depth
+.plain:
+                push    DEPTH_MIN
+                pop     rax
+                mov     [rbx + ahci.no_ncq], eax
+.depth:
+                stosd
+                mov     eax, AHCI_TABLE_BYTES
+                stosd
+                inc     dword [VAR(info + machine_info.disks + list.count)]
+.none:
                 ret
 
 ; -----------------------------------------------------------------------------
-; Waits until some bits of a register are 0.
+; Waits until a bit of a register is 0.
 ;
-; IN    rsi  registers     eax  offset, bits of the byte there << 8
+; IN    rsi  registers     al  number of the bit, from -128 (eax: any number, ahci_wait_long)
 ;       edi  microseconds (ahci_wait_for)
-; OUT   ZF set if they are
-; USES  rax rcx rdx rdi r10 r11
+; OUT   CF clear if it is
+; USES  rax rcx rdx rdi
 ahci_wait:
+                movsx   eax, al
+ahci_wait_long:
                 mov     edi, AHCI_WAIT_US
 ahci_wait_for:
-                movzx   r10d, al
-                shr     eax, 8
-                xchg    eax, r11d
+                push    rax
                 call    time_after
+                pop     rdi
                 xchg    rax, rcx
 .again:
                 call    time_now
-                test    [rsi + r10], r11b
-                jz      .done
+                bt      [rsi], edi
+                jnc     .done
                 pause
                 cmp     rax, rcx
                 jb      .again
-                test    esp, esp                ; not 0
+                stc
 .done:
                 ret
 
@@ -383,8 +335,9 @@ ahci_wait_for:
 ; USES  all but r8 r12 to r15
 ahci_open:
                 push    rcx
-                mov     ebx, edx
+                push    rdx
                 call    ahci_stop
+                pop     rbx
                 pop     rdi
                 js      ahci_run.done
                 mov     [r8 + ahci.tables], rdi
@@ -402,22 +355,26 @@ ahci_open:
                 lea     edi, [r8 + ahci.free]
                 xchg    eax, ebp
                 stosd
-                xor     eax, eax
+                xchg    eax, ebp
                 stosq                           ; ready, issued
                 stosq                           ; finished, failed
 
 ; -----------------------------------------------------------------------------
 ; Lets a port whose link is there process commands, once the disk is ready for them.
 ;
-; IN    r8 device, rsi port
+; IN    r8 device, esi port
 ; OUT   rax  0, or -timeout; SF with it
-; USES  rcx rdx rdi r10 r11
+; USES  rcx rdx
 ahci_run:
-                mov     eax, PORT_TFD | PORT_TFD_BUSY << 8
+                push    rdi
+                mov     al, PORT_TFD_DRQ        ; set until there is a link, then BSY until there is a disk
                 call    ahci_wait
-                jnz     device_silent
-                test    byte [rsi + PORT_SSTS], PORT_SSTS_LINK
-                jz      device_silent           ; the registers of a controller that is gone may read as 0
+                mov     al, PORT_TFD_BSY
+                call    ahci_wait
+                pop     rdi
+                jc      ahci_silent
+                bt      dword [rsi + PORT_SSTS], PORT_SSTS_LINK_BIT
+                jnc     ahci_silent             ; the registers of a controller that is gone may read as 0
                 or      eax, -1
                 mov     [rsi + PORT_SERR], eax
                 mov     [rsi + PORT_IS], eax
@@ -425,27 +382,29 @@ ahci_run:
                 xor     eax, eax
 .done:
                 ret
+ahci_silent:
+                jmp     device_silent
 
 ; -----------------------------------------------------------------------------
 ; ahci_stop ends all commands of a port: HBA and disk know none any more (§10.4.2).
 ;
 ; IN    r8   device
 ; OUT   rax  0, or -timeout: it may still use the memory; SF with it      rsi  port
-; USES  rcx rdx rdi r10 r11
+; USES  rcx rdx rdi
 ahci_close:
                 and     dword [r8 + device.queues], 0
 ahci_stop:
-                mov     rsi, [r8 + ahci.port]
-                and     dword [rsi + PORT_IE], 0
+                mov     esi, [r8 + ahci.port]
                 and     dword [rsi + PORT_CMD], ~PORT_CMD_ST
-                mov     eax, (PORT_CMD + 1) | PORT_CMD_CR << 8
+                mov     al, PORT_CMD_CR
                 call    ahci_wait
-                jnz     device_silent
+                jc      ahci_silent
                 mov     dword [rsi + PORT_SCTL], PORT_SCTL_RESET
-                mov     edi, AHCI_COMRESET_US
-                mov     eax, PORT_SCTL | 1 << 8 ; a bit that stays set: time passes
+                push    PORT_SCTL_RESET_BIT     ; stays set: time passes
+                pop     rax
+                mov     edi, AHCI_RESET_US
                 call    ahci_wait_for
-                mov     dword [rsi + PORT_SCTL], PORT_SCTL_RUN
+                mov     byte [rsi + PORT_SCTL], PORT_SCTL_RUN & 0xff
                 xor     eax, eax
                 ret
 
@@ -456,108 +415,92 @@ ahci_submit:
                 push    rbx
                 push    rbp
                 push    rdx
-                mov     r9, r8
-                mov     r8, [r9 + device.record]
+                mov     ebx, r8d
+                mov     r8d, [rbx + device.record]
                 mov     r11d, ecx
                 shl     r11, ENTRY_SHIFT
                 add     r11, rdx
-                mov     ebx, [r9 + ahci.free]
+                mov     r9d, [rbx + ahci.free]
 .op:
                 cmp     rdx, r11
                 jae     .end
-                bsf     ebp, ebx
+                bsf     ebp, r9d
                 jz      .end
                 call    disk_check
                 jc      .refused
-                btr     ebx, ebp
+                btr     r9d, ebp
                 xchg    eax, ecx                ; blocks
-                mov     esi, ebp
-                shl     esi, AHCI_TABLE_SHIFT
-                add     rsi, [r9 + ahci.tables]
-                mov     rax, [rdx + disk_op.cookie]
-                mov     [rsi + command_table.cookie], rax
-                sub     rsi, -command_table.prdt        ; (of eight bits)
-                mov     r10, rdx
+                mov     edi, ebp
+                shl     edi, AHCI_TABLE_SHIFT
+                add     rdi, [rbx + ahci.tables]
                 cmp     byte [rdx + disk_op.kind], disk_write
-                ja      .special
-.entry:
-                mov     rax, [rdx + disk_op.address]
-                mov     [rsi + prd.address], rax
-                mov     eax, [rdx + disk_op.bytes]
-                dec     eax
-                mov     [rsi + prd.bytes], eax
-                test    al, 1
-                jz      .range                  ; no even length
-                add     rsi, prd_size
-                add     rdx, disk_op_size
-                cmp     rdx, rdi
-                jb      .entry
-                mov     edi, edx
-                sub     edi, r10d
-                shr     edi, 1                  ; bytes of the PRDT
-                sub     rsi, rdi
-                shl     edi, 16 - 4             ; entries, in the upper half
-                cmp     byte [r10 + disk_op.kind], disk_write
                 sbb     eax, eax                ; all ones for a read
                 and     eax, ecx
                 imul    eax, [r8 + disk_record.block_bytes]
-                mov     [rsi + TABLE(bytes)], eax
-                movzx   eax, byte [r10 + disk_op.kind]
-                shl     eax, HEADER_WRITE_SHIFT
-                lea     edi, [rdi + rax + HEADER_FIS]
-                mov     r10, [r10 + disk_op.block]
-                cmp     byte [r9 + ahci.no_ncq], 0
+                mov     [rdi + command_table.bytes], eax
+                mov     rax, [rdx + disk_op.cookie]
+                mov     [rdi + command_table.cookie], rax
+                movzx   eax, byte [rdx + disk_op.kind]
+                mov     esi, eax
+                cmp     al, disk_write
+                ja      .special
+                cmp     byte [rbx + ahci.no_ncq], 0
                 jne     .no_ncq
-                shl     eax, 16 - HEADER_WRITE_SHIFT
+                shl     eax, 16
                 add     eax, FIS_COMMAND | ATA_READ_NCQ << 16
-                mov     [rsi + TABLE(command)], eax
-                mov     eax, ebp
-                shl     eax, 3                  ; the tag, where other commands have a count: that stands in the features
-                btr     [r9 + ahci.alone], ebp
-                btr     [r9 + ahci.plain], ebp
-.fis:                                           ; r10 LBA, eax count, ecx features, edi flags of the header
-                mov     [rsi + TABLE(count)], eax
-                mov     [rsi + TABLE(command) + 3], cl
-                mov     [rsi + TABLE(lba)], r10d
-                mov     byte [rsi + TABLE(lba) + 3], FIS_LBA
-                shr     r10, 24
-                mov     [rsi + TABLE(lba_upper)], r10d
-                mov     [rsi + TABLE(lba_upper) + 3], ch
+                mov     r10d, ebp
+                shl     r10d, 3                 ; the tag, where others have a count: that stands in the features
+                btr     [rbx + ahci.plain], ebp
+.fis:                                           ; eax command, ecx features, r10d count
+                stosd
+                mov     [rdi - 1], cl
+                mov     eax, [rdx + disk_op.block]
+                stosd
+                mov     byte [rdi - 1], FIS_LBA
+                mov     eax, [rdx + disk_op.block + 3]
+                stosd
+                mov     [rdi - 1], ch
+                xchg    eax, r10d
+                stosd
+                add     rdi, command_table_size - command_table.count - 4
+                cmp     esi, disk_write
+                ja      .flush
+.entry:
+                mov     rax, [rdx + disk_op.address]
+                stosq
+                scasd
+                mov     eax, [rdx + disk_op.bytes]
+                dec     eax
+                stosd
+                test    al, 1
+                jz      .range                  ; no even length
+                add     rdx, disk_op_size
+                cmp     byte [rdx - disk_op_size + disk_op.flags], 0
+                jne     .entry
+.header:
+                shl     edi, 32 - AHCI_TABLE_SHIFT
+                shr     edi, 32 - AHCI_TABLE_SHIFT - 12         ; bytes up to here, as 16ths in the upper half
+                shl     esi, HEADER_WRITE_SHIFT
+                lea     eax, [rdi + rsi + HEADER_FIS - (command_table_size << 12)]
                 shl     ebp, 5                  ; command_header_size
-                mov     [r9 + rbp + ahci.list + command_header.flags], edi
+                mov     [rbx + rbp + ahci.list + command_header.flags], eax
                 jmp     .op
 .no_ncq:
-                shl     eax, 20 - HEADER_WRITE_SHIFT
+                shl     eax, 20
                 add     eax, FIS_COMMAND | ATA_READ << 16
-                mov     [rsi + TABLE(command)], eax
-                mov     eax, ecx
+                mov     r10d, ecx
                 xor     ecx, ecx
-.plain:
-                bts     [r9 + ahci.alone], ebp
-                bts     [r9 + ahci.plain], ebp
-                jmp     .fis
-.special:
-                mov     rdx, rdi
-                push    HEADER_FIS
-                pop     rdi
-                mov     eax, FIS_COMMAND | ATA_FLUSH << 16
-                jrcxz   .no_range
-                shl     rcx, 48
-                or      rcx, [r10 + disk_op.block]
-                lea     rax, [rsi + AHCI_RANGE - command_table.prdt]
-                mov     [rax], rcx
-                mov     [rsi + prd.address], rax
-                mov     dword [rsi + prd.bytes], 511
-                mov     edi, HEADER_FIS | disk_write << HEADER_WRITE_SHIFT | 1 << 16
-                mov     eax, FIS_COMMAND | ATA_DISCARD << 16
-                push    1
-                pop     rcx                     ; TRIM, and one block of ranges
-.no_range:
-                mov     [rsi + TABLE(command)], eax
-                mov     eax, ecx
-                xor     r10d, r10d
-                mov     [rsi + TABLE(bytes)], r10d
                 jmp     .plain
+.special:                                       ; a flush: its blocks are 0
+                mov     eax, FIS_COMMAND | ATA_FLUSH << 16
+                xor     r10d, r10d
+.plain:
+                bts     [rbx + ahci.plain], ebp
+                jmp     .fis
+.flush:
+                add     rdx, disk_op_size
+                xor     esi, esi
+                jmp     .header
 .range:
                 push    -error_range
                 pop     rax
@@ -565,16 +508,16 @@ ahci_submit:
                 pop     rdx
                 jmp     .leave
 .end:
-                mov     r8, r9
-                mov     eax, [r8 + ahci.free]
-                mov     [r8 + ahci.free], ebx
-                xor     eax, ebx
-                or      [r8 + ahci.ready], eax
+                mov     eax, r9d
+                xchg    eax, [rbx + ahci.free]
+                xor     eax, r9d
+                or      [rbx + ahci.ready], eax
+                xchg    rdi, rdx
                 call    ahci_issue
-                pop     rax
-                sub     edx, eax
-                shr     edx, ENTRY_SHIFT
-                xchg    eax, edx
+                xchg    eax, edi
+                pop     rcx
+                sub     eax, ecx
+                shr     eax, ENTRY_SHIFT
 .leave:
                 pop     rbp
                 pop     rbx
@@ -583,33 +526,30 @@ ahci_submit:
 ; -----------------------------------------------------------------------------
 ; Issues what is ready and may go.
 ;
-; IN    r8  device
-; USES  rax rcx rsi rdi
+; IN    rbx  device
+; USES  rax rcx rdx rsi
 ahci_issue:
-                mov     rsi, [r8 + ahci.port]
-                mov     ecx, [r8 + ahci.issued]
-                test    [r8 + ahci.alone], ecx
+                mov     esi, [rbx + ahci.port]
+                mov     ecx, [rbx + ahci.issued]
+                mov     edx, [rbx + ahci.plain]
+                test    edx, ecx
                 jnz     .done
-                mov     eax, [r8 + ahci.ready]
-                mov     edi, [r8 + ahci.alone]
-                and     edi, eax
-                jz      .issue
+                mov     eax, [rbx + ahci.ready]
+                and     edx, eax
+                jz      .ncq
                 test    ecx, ecx
                 jnz     .done
-                mov     eax, edi
+                mov     eax, edx
                 neg     eax
-                and     eax, edi                ; one of them
-.issue:
+                and     eax, edx                ; one of them
+                jmp     .command
+.ncq:
                 test    eax, eax
                 jz      .done
-                xor     [r8 + ahci.ready], eax
-                or      [r8 + ahci.issued], eax
-                mov     ecx, [r8 + ahci.plain]
-                not     ecx
-                and     ecx, eax
-                jz      .plain
-                mov     [rsi + PORT_SACT], ecx
-.plain:
+                mov     [rsi + PORT_SACT], eax
+.command:
+                xor     [rbx + ahci.ready], eax
+                or      [rbx + ahci.issued], eax
                 mov     [rsi + PORT_CI], eax
 .done:
                 ret
@@ -623,89 +563,75 @@ ahci_reap:
                 push    rbx
                 push    rbp
                 push    rdx
-                mov     rbx, rdx
+                mov     ebx, r8d
                 mov     ebp, ecx
-                mov     rsi, [r8 + ahci.port]
-                mov     ecx, [r8 + ahci.issued]
+                mov     esi, [rbx + ahci.port]
+                mov     ecx, [rbx + ahci.issued]
                 jrcxz   .take
                 mov     edx, [rsi + PORT_SACT]
                 or      edx, [rsi + PORT_CI]    ; what is not done yet
-                mov     r9d, [rsi + PORT_IS]
-                and     r9d, PORT_IS_ERRORS
+                mov     edi, [rsi + PORT_IS]
+                and     edi, PORT_IS_ERRORS
                 bt      dword [rsi + PORT_SSTS], PORT_SSTS_LINK_BIT
                 cmc
                 sbb     eax, eax
                 or      edx, eax                ; without a link nothing is
-                or      eax, r9d
+                or      eax, edi
                 or      eax, [rsi + PORT_SERR]
                 jnz     .trouble
                 not     edx
                 and     edx, ecx
-                xor     [r8 + ahci.issued], edx
-                or      [r8 + ahci.finished], edx
+                xor     [rbx + ahci.issued], edx
+                or      [rbx + ahci.finished], edx
 .take:
-                mov     edx, [r8 + ahci.finished]
+                mov     edx, [rbx + ahci.finished]
+                mov     rdi, [rsp]
 .next:
-                bsf     ecx, edx
+                bsf     esi, edx
                 jz      .done
                 dec     ebp
                 js      .done
-                btr     edx, ecx
-                mov     edi, ecx
-                shl     edi, AHCI_TABLE_SHIFT
-                add     rdi, [r8 + ahci.tables]
-                mov     rax, [rdi + command_table.cookie]
-                mov     [rbx + completion.cookie], rax
-                bt      [r8 + ahci.failed], ecx
-                sbb     eax, eax
-                mov     ecx, eax
-                not     ecx
-                and     ecx, [rdi + command_table.bytes]
-                mov     [rbx + completion.bytes], ecx
+                btr     edx, esi
+                bt      [rbx + ahci.failed], esi
+                sbb     ecx, ecx
+                shl     esi, AHCI_TABLE_SHIFT
+                add     rsi, [rbx + ahci.tables]
+                mov     rax, [rsi + command_table.cookie]
+                stosq
+                mov     eax, ecx
                 and     eax, -error_io
-                mov     [rbx + completion.status], eax
-                add     rbx, completion_size
+                stosd
+                not     ecx
+                and     ecx, [rsi + command_table.bytes]
+                xchg    eax, ecx
+                stosd
                 jmp     .next
 .done:
-                mov     eax, [r8 + ahci.finished]
-                mov     [r8 + ahci.finished], edx
-                and     [r8 + ahci.failed], edx
+                and     [rbx + ahci.failed], edx
+                mov     eax, edx
+                xchg    eax, [rbx + ahci.finished]
                 xor     eax, edx
-                or      [r8 + ahci.free], eax
+                or      [rbx + ahci.free], eax
                 call    ahci_issue
-                pop     rax
-                sub     ebx, eax
-                shr     ebx, COMPLETION_SHIFT
-                xchg    eax, ebx
+                xchg    eax, edi
+                pop     rcx
+                sub     eax, ecx
+                shr     eax, COMPLETION_SHIFT
                 pop     rbp
                 pop     rbx
                 ret
-.trouble:                                       ; ecx issued, edx not done, r9d errors
-                lea     eax, [rcx - 1]
-                test    eax, ecx
-                jnz     .again                  ; there are more than this one
-                movzx   eax, byte [rsi + PORT_TFD]
-                and     al, PORT_TFD_ERR
-                or      eax, r9d
-                jz      .again
-                or      [r8 + ahci.failed], ecx
-                xor     edx, edx
-.again:
+.trouble:                                       ; a port that does not come back comes here again
+                test    [rbx + ahci.plain], ecx
+                jz      .ncq
+                mov     edx, ecx                ; the error is this one's, even if the HBA has taken it off the list
+.ncq:
                 and     edx, ecx
-                xor     ecx, edx
-                or      [r8 + ahci.finished], ecx
-                or      [r8 + ahci.ready], edx
-                or      [r8 + ahci.alone], edx
-                and     dword [r8 + ahci.issued], 0
+                or      [rbx + ahci.failed], edx
+                or      [rbx + ahci.finished], ecx
+                and     dword [rbx + ahci.issued], 0
                 call    ahci_stop
-                js      .dead
+                js      .take
                 call    ahci_run
-                jns     .take
-.dead:
-                xor     eax, eax
-                xchg    eax, [r8 + ahci.ready]
-                or      [r8 + ahci.finished], eax
-                or      [r8 + ahci.failed], eax
                 jmp     .take
 
 ; -----------------------------------------------------------------------------
