@@ -357,6 +357,8 @@ virtio_wait:
                 pause
                 cmp     rsi, rcx
                 jb      .again
+                mov     rax, [r8 + device.record]
+                mov     eax, [rax]              ; function
                 jmp     device_silent
 .equal:
                 xor     eax, eax

@@ -100,7 +100,6 @@ core_entry:
                 STEP(smp_start)                 ; they come up while this core goes on
                 STEP(pci_init)                  ; all functions, and the drivers of those that have one
                 STEP(virtio_mmio_start)         ; devices that the command line names
-                STEP(ahci_init)                 ; SATA disks, behind all others
                 STEP(time_finish)               ; TSC and timer rates
                 STEP(smp_wait)
                 STEP(elf_load)                  ; segments to their places, with their access

@@ -308,14 +308,14 @@ device_add:
 ; -----------------------------------------------------------------------------
 ; Says that a device does not answer.
 ;
-; IN    r8   device
-; OUT   rax  -timeout; SF set
-; USES  rdi
+; IN    eax  PCI function
+; OUT   rax  -timeout; SF with it
+; USES  rcx rdx rsi rdi
 device_silent:
+                push    rax
                 mov     edi, text_device
                 call    console_text
-                mov     eax, [r8 + device.record]
-                mov     eax, [rax]              ; function
+                pop     rax
                 call    console_hex
                 mov     edi, text_device_dead
                 call    console_text

@@ -129,32 +129,16 @@ endstruc
 ahci_driver:                                    ; struct disk_driver
                 dw      ahci_open - core_start_phys, ahci_close - core_start_phys
                 dw      ahci_submit - core_start_phys, ahci_reap - core_start_phys
-                dw      ahci_arm - core_start_phys
+                dw      irq_route.unsupported - core_start_phys
 
 ; -----------------------------------------------------------------------------
-; Registers the disks of every AHCI controller. A step of its own behind all others': the disk that the machine booted from
-; is most often a SATA disk, and so comes after those that were given to the program.
+; Registers the disks of a controller.
 ;
-; IN    rbp  near_variables
-; USES  all
-ahci_init:
-                mov     r12d, [VAR(info + machine_info.pci + list.first)]
-                mov     r13d, [VAR(info + machine_info.pci + list.count)]
-.function:
-                dec     r13d
-                js      .done
-                mov     eax, [r12 + pci_record.class_revision]
-                shr     eax, 8
-                cmp     eax, AHCI_CLASS
-                jne     .next
-                call    .controller
-.next:
-                add     r12d, pci_record_size
-                jmp     .function
-
-.controller:
+; IN    r12  pci_record     rbp  near_variables
+; USES  all but r12
+ahci_start:
                 cmp     dword [r12 + pci_record.bar_bytes + AHCI_BAR * 8], HBA_BYTES
-                jb      .done                   ; I/O ports, or not what it claims to be
+                jb      .none                   ; I/O ports, or not what it claims to be
                 mov     edi, [r12 + pci_record.function]
                 call    pci_use
                 mov     esi, [r12 + pci_record.bar + AHCI_BAR * 8]
@@ -165,7 +149,7 @@ ahci_init:
                 mov     eax, [rsi + HBA_CAP]
                 not     eax
                 test    eax, HBA_CAP_NEEDED
-                jnz     .done
+                jnz     .none
                 mov     r14d, [rsi + HBA_PI]
                 and     r14d, (1 << (HBA_BYTES - HBA_PORTS) / PORT_BYTES) - 1
                 add     esi, HBA_PORTS + PORT_ORIGIN
@@ -181,7 +165,7 @@ ahci_init:
                 sub     esi, -PORT_BYTES
                 test    r14d, r14d
                 jnz     .port
-.done:
+.none:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -230,7 +214,7 @@ ahci_probe:
                 mov     [rsi + PORT_CI], eax
                 mov     eax, PORT_CI * 8 + 1
                 call    ahci_wait_long
-                jc      device_silent
+                jc      ahci_silent
 
                 mov     edi, [rbx + device.record]
                 scasd                           ; (over the function)
@@ -383,6 +367,8 @@ ahci_run:
 .done:
                 ret
 ahci_silent:
+                mov     eax, [r8 + device.record]
+                mov     eax, [rax]              ; function
                 jmp     device_silent
 
 ; -----------------------------------------------------------------------------
@@ -433,15 +419,15 @@ ahci_submit:
                 mov     edi, ebp
                 shl     edi, AHCI_TABLE_SHIFT
                 add     rdi, [rbx + ahci.tables]
-                cmp     byte [rdx + disk_op.kind], disk_write
+                movzx   esi, byte [rdx + disk_op.kind]
+                cmp     esi, disk_write
                 sbb     eax, eax                ; all ones for a read
                 and     eax, ecx
                 imul    eax, [r8 + disk_record.block_bytes]
                 mov     [rdi + command_table.bytes], eax
                 mov     rax, [rdx + disk_op.cookie]
                 mov     [rdi + command_table.cookie], rax
-                movzx   eax, byte [rdx + disk_op.kind]
-                mov     esi, eax
+                mov     eax, esi
                 cmp     al, disk_write
                 ja      .special
                 cmp     byte [rbx + ahci.no_ncq], 0
@@ -633,11 +619,3 @@ ahci_reap:
                 js      .take
                 call    ahci_run
                 jmp     .take
-
-; -----------------------------------------------------------------------------
-; IN    r8 device
-; OUT   rax 0, or 1, or -unsupported
-ahci_arm:
-                push    -error_unsupported
-                pop     rax
-                ret
