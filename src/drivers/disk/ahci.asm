@@ -178,7 +178,7 @@ ahci_probe:
                 lea     edi, [VAR(info + machine_info.disks)]
                 call    device_add
                 pop     rsi
-                jc      .none
+                jc      ahci_start.none
                 lea     edi, [rbx + device.own]
                 mov     ecx, (ahci_size - device.own) / 4
                 xor     eax, eax
@@ -198,10 +198,10 @@ ahci_probe:
                 mov     [rsi + PORT_FB], rax
                 or      dword [rsi + PORT_CMD], PORT_CMD_ON | PORT_CMD_FRE
                 call    ahci_run
-                js      .none
+                js      ahci_start.none
                 mov     eax, [rsi + PORT_SIG]
                 shr     eax, 16
-                jnz     .none                   ; no ATA disk
+                jnz     ahci_start.none         ; no ATA disk
                 lea     edx, [rbx + ahci.identify]
                 mov     [rdi], edx
                 mov     word [rdi + prd.bytes], 511
@@ -449,9 +449,8 @@ ahci_submit:
                 xchg    eax, r10d
                 stosd
                 add     rdi, command_table_size - command_table.count - 4
-                cmp     esi, disk_write
-                ja      .flush
-.entry:
+                and     esi, disk_write
+.entry:                                         ; (a flush has an entry too, which nobody reads)
                 mov     rax, [rdx + disk_op.address]
                 stosq
                 scasd
@@ -463,7 +462,6 @@ ahci_submit:
                 add     rdx, disk_op_size
                 cmp     byte [rdx - disk_op_size + disk_op.flags], 0
                 jne     .entry
-.header:
                 shl     edi, 32 - AHCI_TABLE_SHIFT
                 shr     edi, 32 - AHCI_TABLE_SHIFT - 12         ; bytes up to here, as 16ths in the upper half
                 shl     esi, HEADER_WRITE_SHIFT
@@ -483,10 +481,6 @@ ahci_submit:
 .plain:
                 bts     [rbx + ahci.plain], ebp
                 jmp     .fis
-.flush:
-                add     rdx, disk_op_size
-                xor     esi, esi
-                jmp     .header
 .range:
                 push    -error_range
                 pop     rax
