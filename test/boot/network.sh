@@ -23,20 +23,20 @@ pinged() {
   report=$(ping -n -q -W 5 "$@" 10.0.2.15) && [[ $report == *' 0% packet loss'* ]] || fail "$report"
 }
 
-# From the Linux side of a TAP device.
+# From the Linux side of a TAP device. `nic_model` is another NIC than virtio's.
 ping_and_echo() {
-  boot echo --net tap:exo0 --args "ip=10.0.2.15/24 port=7 quit"
+  boot echo --net tap:exo0 ${nic_model:+--nic-model "$nic_model"} --args "ip=10.0.2.15/24 port=7 quit"
   answers_everything
 }
 
-# Asks the echo that was booted all it can answer, and ends it.
+# Asks the echo that was booted all it can answer, and ends it. `in_flight` is how many long frames the NIC has room for.
 answers_everything() {
   local client clients=()
   wait_for "$work/console" "10.0.2.15" 60
   pinged -c 3 -i 0.2
   pinged -c 2 -i 0.2 -s 1472
   pinged -f -c 2000
-  pinged -f -l 16 -c 2000 -s 1472
+  pinged -f -l "${in_flight-16}" -c 2000 -s 1472
   messages 10.0.2.15 7 0 1 2 17 18 19 60 100 511 512 1000 1024 1400 1471 1472
   # Several clients at once, while pings come as fast as they can.
   for client in 1 2 3 4; do
@@ -69,6 +69,25 @@ one_core() {
 
 test_tap_with_queues_and_one_core() {
   in_network one_core multi_queue
+}
+
+# NICs whose drivers are headers.
+header_nic() {
+  export nic_model=$1
+  in_network ping_and_echo
+}
+
+test_ne2000() {
+  export in_flight=4 # its memory has 16 KiB
+  header_nic ne2k_pci
+}
+
+test_rtl8139() {
+  header_nic rtl8139
+}
+
+test_vmxnet3() {
+  header_nic vmxnet3
 }
 
 # Through QEMU's own network, from a port of this machine.
