@@ -9,10 +9,14 @@
 // boot: --pvh --args "bad-block 1" -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device ide-hd,bus=ide.0,drive=d
 // boot: --pvh --args "bad-flush 1" -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=flush_to_disk,file.inject-error.0.errno=5,file.inject-error.0.once=off,file.inject-error.0.iotype=flush,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device ide-hd,bus=ide.0,drive=d
 // boot: --pvh --disk-model ahci --disk "$work/a$(truncate -s 8M "$work/a")" --args "soak 1"
+// boot: --args "unplug 1" -- -machine pc -device ahci,id=sata,addr=9 -drive if=none,id=a,format=raw,file="$work/a$(truncate -s 2M "$work/a")" -device ide-hd,bus=sata.0,drive=a
+// prints: exo16: device 0000000000000048 does not answer
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <string_view>
+
+#include <exo/port.hpp>
 
 #include "block_checks.hpp"
 
@@ -161,6 +165,35 @@ void bad_flush() {
   same(core().disk_close(0), 0);
 }
 
+/// A controller that goes with a full queue: each operation ends once, done or failed, and later ones fail.
+void unplug() {
+  constexpr u16 eject_port = 0xAE08, bus_port = 0xAE10;  // of QEMU's machine `pc`
+  std::byte *const memory = take_pages(depth * page_bytes);
+  u32 const taken = open(0);
+  std::array<disk_op, depth> ops;
+  for (u32 at = 0; at < taken; ++at) ops[at] = operation(disk_write, at, at * 8, memory + at * page_bytes, page_bytes);
+  for (u32 round = 0; round < 20; ++round) {
+    submit(0, std::span(ops).first(taken));
+    same(static_cast<i64>(finish(0, taken)), 0);
+  }
+  submit(0, std::span(ops).first(taken));
+  port_out<u32>(bus_port, 0);
+  port_out<u32>(eject_port, u32{1} << (record(0).function >> 3 & 31));
+  for (u64 const end = ticks() + 20 * info().tsc_hz; core().pci_read(record(0).function, 0, 2) != 0xFFFF;) {
+    if (ticks() > end) panic("the controller stays");
+  }
+  finish(0, taken);
+  ops[1] = operation(disk_flush, 1, 0, nullptr, 0);
+  for (u32 round = 0; round < 3; ++round) {
+    submit(0, std::span(ops).first(3));
+    same(static_cast<i64>(finish(0, 3)), 7);
+  }
+  i64 const closed = core().disk_close(0);
+  that(closed == 0 || closed == -static_cast<i64>(error::timeout), "close fails in another way");
+  u64 const bytes = u64{depth} * record(0).depth_bytes;
+  same(core().disk_open(0, 1, depth, take_pages(bytes), bytes), -static_cast<i64>(error::timeout));
+}
+
 // --- many operations
 
 /// Random operations, with a queue that is kept full: each block holds what was written last. In the end the disk is
@@ -226,6 +259,7 @@ int main(int argc, char **argv) {
   if (kind == "each-core") run_on_all([] { one_disk(); });
   if (kind == "bad-block") bad_block();
   if (kind == "bad-flush") bad_flush();
+  if (kind == "unplug") unplug();
   if (kind == "soak") soak();
   return verdict();
 }
