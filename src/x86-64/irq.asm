@@ -50,7 +50,7 @@ WAITERS_MAX         equ 64
 ; work and idling, once the device's cause is cleared. A message stays routed.
 ;
 ; IN    edi  function    one of info.pci; all ones: a line that is none's, entry is its GSI, 1 or above
-;       esi  entry       0 to its msix_count - 1; 0 of a function without MSI-X
+;       esi  entry       0 to its msix_count - 1; of a function without MSI-X 0, or all ones: its line in any case
 ;       edx  core        started
 ;       ecx  event       event_queue to event_count - 1
 ; OUT   rax  0: by message, 1: over a line; or -no_such, -range, -unsupported (the function has no interrupt that the core
@@ -78,9 +78,11 @@ irq_route:
                 inc     edi
                 jnz     .no_such
                 call    pci_take
-                xchg    eax, edx
+                mov     eax, edx
                 mov     ecx, PIN_LEVEL
-                jmp     irq_line
+                test    eax, eax
+                jnz     irq_line
+                jmp     irq_end.unsupported
 
 .function:                                      ; ecx: its record, edx: entry
                 call    pci_take
@@ -145,6 +147,7 @@ irq_route:
 
 .no_table:
                 test    edx, edx
+                js      .line
                 jnz     irq_end.range
                 mov     dl, PCI_CAP_MSI
                 call    pci_capability
@@ -274,6 +277,21 @@ irq_end:
 .result:
                 pop     rax
                 jmp     pci_end
+
+; -----------------------------------------------------------------------------
+; Tells a driver at boot whether its device can interrupt.
+;
+; IN    edi, esi  function and entry, as irq_route
+; OUT   eax  1 or 0
+; USES  scratch
+irq_possible:
+                xor     edx, edx
+                push    event_queue
+                pop     rcx
+                call    irq_route
+                not     eax
+                shr     eax, 31
+                ret
 
 ; -----------------------------------------------------------------------------
 ; Masks the lines that raise a vector here, before its EOI lets them interrupt again, and tells their other waiters.

@@ -144,27 +144,21 @@ void moves() {
   }
 }
 
-/// Two cores wait for two functions on one line: each interrupt reaches the core that waits for that function.
+/// Two cores wait for two functions on one line: each interrupt reaches the core that waits for that function. They work as
+/// a driver does: clear the cause, unmask the line, look for work, halt.
 void shared_by_cores() {
-  static constinit std::atomic<u32> asked[2] = {}, answered[2] = {};
+  static constinit std::atomic<u32> asked[2] = {};
   constexpr u32 rounds = 2'000;
   auto const waits = [](u32 me) {
-    u32 const event = event_program + me;
     for (u32 round = 1; round <= rounds; ++round) {
-      u64 const end = patience();
-      for (;;) {
-        same(core().irq_route(lines[me].function, 0, me, event), 1);
-        if (asked[me] == round) break;
-        core().core_idle(end);
-        if (ticks() > end) return fail(where::current(), "a wake is lost in round", round);
+      for (u64 const end = patience();;) {
+        lines[me].clear();
+        same(core().irq_route(lines[me].function, 0, me, event_program + me), 1);
+        if (asked[me] >= round) break;
+        if (core().core_idle(end) == 0) return fail(where::current(), "a wake is lost in round", round);
       }
-      lines[me].clear();
-      answered[me] = round;
-      u32 const it = 1 - me;  // each raises the other's
-      if (asked[it] == answered[it] && asked[it] < rounds) {
-        ++asked[it];
-        lines[it].raise();
-      }
+      ++asked[1 - me];
+      lines[1 - me].raise();
     }
   };
   job other([&] { waits(1); });

@@ -29,6 +29,8 @@ HBA_CAP                 equ 0x00
 HBA_CAP_NEEDED          equ 1 << 31 | 1 << 30 | 31 << 8 ; 64-bit addresses, NCQ, 32 command slots
 HBA_GHC                 equ 0x04
 HBA_GHC_AHCI            equ 1 << 31
+HBA_GHC_INTERRUPTS      equ 1 << 1
+HBA_IS                  equ 0x08
 HBA_PI                  equ 0x0c
 HBA_BOHC                equ 0x28                ; reserved, and 0, where there is no hand-off
 HBA_BOHC_OWN            equ 2
@@ -43,6 +45,7 @@ PORT_CLB                equ 0x00 - PORT_ORIGIN  ; 64 bits, as the next
 PORT_FB                 equ 0x08 - PORT_ORIGIN
 PORT_IS                 equ 0x10 - PORT_ORIGIN
 PORT_IS_ERRORS          equ 0x79000000          ; task file, host bus fatal and data, interface fatal, overflow
+PORT_IS_FIS             equ 0x3f                ; a command has ended
 PORT_IE                 equ 0x14 - PORT_ORIGIN
 PORT_CMD                equ 0x18 - PORT_ORIGIN
 PORT_CMD_ST             equ 1
@@ -129,7 +132,7 @@ endstruc
 ahci_driver:                                    ; struct disk_driver
                 dw      ahci_open - core_start_phys, ahci_close - core_start_phys
                 dw      ahci_submit - core_start_phys, ahci_reap - core_start_phys
-                dw      irq_route.unsupported - core_start_phys
+                dw      ahci_arm - core_start_phys
 
 ; -----------------------------------------------------------------------------
 ; Registers the disks of a controller.
@@ -280,6 +283,9 @@ ahci_probe:
                 stosd
                 mov     eax, AHCI_TABLE_BYTES
                 stosd
+                push    1
+                pop     rax
+                stosd                           ; interrupts
                 inc     dword [VAR(info + machine_info.disks + list.count)]
 .none:
                 ret
@@ -364,6 +370,7 @@ ahci_run:
                 mov     [rsi + PORT_IS], eax
                 or      dword [rsi + PORT_CMD], PORT_CMD_ST
                 xor     eax, eax
+                mov     [rsi + PORT_IE], eax
 .done:
                 ret
 ahci_silent:
@@ -381,6 +388,7 @@ ahci_close:
                 and     dword [r8 + device.queues], 0
 ahci_stop:
                 mov     esi, [r8 + ahci.port]
+                and     dword [rsi + PORT_IE], 0
                 and     dword [rsi + PORT_CMD], ~PORT_CMD_ST
                 mov     al, PORT_CMD_CR
                 call    ahci_wait
@@ -547,6 +555,7 @@ ahci_reap:
                 mov     ebp, ecx
                 mov     esi, [rbx + ahci.port]
                 mov     ecx, [rbx + ahci.issued]
+                and     dword [rsi + PORT_IE], 0
                 jrcxz   .take
                 mov     edx, [rsi + PORT_SACT]
                 or      edx, [rsi + PORT_CI]    ; what is not done yet
@@ -613,3 +622,55 @@ ahci_reap:
                 js      .take
                 call    ahci_run
                 jmp     .take
+
+; -----------------------------------------------------------------------------
+; Lets a port interrupt this core. It is over the controller's line, since that one is shared by all cores that wait for
+; its disks; a message would go to the last of them only.
+;
+; What the port wants is cleared first, and the port is looked at last, with its interrupt on: a command that ends before
+; that is seen, and one that ends later holds the line (§10.7.2).
+;
+; IN    r8 device
+; OUT   rax 0, or 1, or -unsupported
+ahci_arm:
+                push    rbx
+                mov     ebx, r8d
+                mov     esi, [rbx + ahci.port]
+                push    PORT_IS_FIS
+                pop     rax
+                mov     [rsi + PORT_IS], eax
+                mov     ecx, esi
+                shr     ecx, 7                  ; PORT_BYTES; (modulo 32: the number of the port, and two)
+                xor     eax, eax
+                bts     eax, ecx
+                ror     eax, (HBA_PORTS + PORT_ORIGIN) / PORT_BYTES
+                and     esi, -HBA_BYTES
+                mov     [rsi + HBA_IS], eax
+                or      dword [rsi + HBA_GHC], HBA_GHC_INTERRUPTS
+                mov     edi, [rbx + device.record]
+                mov     edi, [rdi]              ; function
+                or      esi, -1
+                xor     eax, eax
+                mov     edx, [gs:rax + core_local.index]
+                push    event_queue
+                pop     rcx
+                call    irq_route
+                test    eax, eax
+                js      .done
+                mov     esi, [rbx + ahci.port]
+                mov     dword [rsi + PORT_IE], PORT_IS_FIS | PORT_IS_ERRORS
+                mov     ecx, [rsi + PORT_SACT]
+                or      ecx, [rsi + PORT_CI]
+                not     ecx
+                and     ecx, [rbx + ahci.issued]
+                or      ecx, [rbx + ahci.finished]
+                mov     eax, [rsi + PORT_IS]
+                and     eax, PORT_IS_ERRORS
+                or      eax, ecx
+                or      eax, [rsi + PORT_SERR]
+                neg     eax
+                sbb     eax, eax
+                neg     eax
+.done:
+                pop     rbx
+                ret
