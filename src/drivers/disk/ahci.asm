@@ -283,8 +283,11 @@ ahci_probe:
                 stosd
                 mov     eax, AHCI_TABLE_BYTES
                 stosd
-                push    1
-                pop     rax
+                push    rdi
+                mov     edi, [r12 + pci_record.function]
+                or      esi, -1
+                call    irq_possible
+                pop     rdi
                 stosd                           ; interrupts
                 inc     dword [VAR(info + machine_info.disks + list.count)]
 .none:
