@@ -50,7 +50,7 @@ WAITERS_MAX         equ 64
 ; work and idling, once the device's cause is cleared. A message stays routed.
 ;
 ; IN    edi  function    one of info.pci; all ones: a line that is none's, entry is its GSI, 1 or above
-;       esi  entry       0 to its msix_count - 1; of a function without MSI-X 0, or all ones: its line in any case
+;       esi  entry       0 to its msix_count - 1; of a function without MSI-X 0
 ;       edx  core        started
 ;       ecx  event       event_queue to event_count - 1
 ; OUT   rax  0: by message, 1: over a line; or -no_such, -range, -unsupported (the function has no interrupt that the core
@@ -147,7 +147,6 @@ irq_route:
 
 .no_table:
                 test    edx, edx
-                js      .line
                 jnz     irq_end.range
                 mov     dl, PCI_CAP_MSI
                 call    pci_capability

@@ -153,6 +153,8 @@ ahci_start:
                 not     eax
                 test    eax, HBA_CAP_NEEDED
                 jnz     .none
+                push    1
+                pop     r15
                 mov     r14d, [rsi + HBA_PI]
                 and     r14d, (1 << (HBA_BYTES - HBA_PORTS) / PORT_BYTES) - 1
                 add     esi, HBA_PORTS + PORT_ORIGIN
@@ -174,8 +176,9 @@ ahci_start:
 ; -----------------------------------------------------------------------------
 ; Registers the disk behind a port, if it is one.
 ;
-; IN    esi  port     r12 pci_record     rbp near_variables
-; USES  all but rbp r12 to r15
+; IN    esi  port     r12 pci_record     rbp near_variables     r15d  1 for the controller's first disk
+; OUT   r15d 0 if it is one
+; USES  all but rbp r12 to r14
 ahci_probe:
                 push    rsi
                 lea     edi, [VAR(info + machine_info.disks)]
@@ -285,10 +288,12 @@ ahci_probe:
                 stosd
                 push    rdi
                 mov     edi, [r12 + pci_record.function]
-                or      esi, -1
+                xor     esi, esi
                 call    irq_possible
                 pop     rdi
+                and     eax, r15d
                 stosd                           ; interrupts
+                xor     r15d, r15d
                 inc     dword [VAR(info + machine_info.disks + list.count)]
 .none:
                 ret
@@ -627,15 +632,18 @@ ahci_reap:
                 jmp     .take
 
 ; -----------------------------------------------------------------------------
-; Lets a port interrupt this core. It is over the controller's line, since that one is shared by all cores that wait for
-; its disks; a message would go to the last of them only.
+; Lets a port interrupt this core. A controller has one message for all its disks, which goes to one core: so only its first
+; disk can.
 ;
 ; What the port wants is cleared first, and the port is looked at last, with its interrupt on: a command that ends before
-; that is seen, and one that ends later holds the line (§10.7.2).
+; that is seen, and one that ends later interrupts.
 ;
 ; IN    r8 device
 ; OUT   rax 0, or 1, or -unsupported
 ahci_arm:
+                mov     edi, [r8 + device.record]
+                cmp     byte [rdi + disk_record.interrupts], 0
+                je      irq_route.unsupported
                 push    rbx
                 mov     ebx, r8d
                 mov     esi, [rbx + ahci.port]
@@ -650,9 +658,8 @@ ahci_arm:
                 and     esi, -HBA_BYTES
                 mov     [rsi + HBA_IS], eax
                 or      dword [rsi + HBA_GHC], HBA_GHC_INTERRUPTS
-                mov     edi, [rbx + device.record]
                 mov     edi, [rdi]              ; function
-                or      esi, -1
+                xor     esi, esi
                 xor     eax, eax
                 mov     edx, [gs:rax + core_local.index]
                 push    event_queue
