@@ -12,12 +12,12 @@ endstruc
 ACPI_TABLE_MAX_BYTES equ 0x100000
 
 MADT_ENTRIES        equ 44
-MADT_LAPIC          equ 8 << 8 | 0              ; length and type
-MADT_X2APIC         equ 16 << 8 | 9
+MADT_LAPIC          equ 0                       ; types of entries
+MADT_X2APIC         equ 9
 MADT_ENABLED        equ 1
-MADT_IOAPIC         equ 12 << 8 | 1
+MADT_IOAPIC         equ 1
 MADT_IOAPIC_ADDRESS equ 4
-MADT_OVERRIDE       equ 10 << 8 | 2
+MADT_OVERRIDE       equ 2
 MADT_OVERRIDE_GSI   equ 4
 MADT_OVERRIDE_FLAGS equ 8
 APIC_ID_ALL         equ 255
@@ -198,13 +198,13 @@ acpi_cores:
                 shr     eax, 24
                 xchg    eax, edi
                 lodsd
-                cmp     cx, MADT_LAPIC
+                cmp     cl, MADT_LAPIC
                 je      .core
-                cmp     cx, MADT_OVERRIDE
+                cmp     cl, MADT_OVERRIDE
                 je      .override
-                cmp     cx, MADT_IOAPIC
+                cmp     cl, MADT_IOAPIC
                 je      .ioapic
-                cmp     cx, MADT_X2APIC
+                cmp     cl, MADT_X2APIC
                 jne     .next
                 xchg    eax, edi
                 lodsd

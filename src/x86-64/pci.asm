@@ -227,10 +227,10 @@ pci_capability:
                 ret
 
 ; -----------------------------------------------------------------------------
-; Reads or writes a dword of configuration space; pci_next reads the next one.
+; Reads or writes a dword of configuration space; pci_next and pci_put_next the next one.
 ;
 ; IN    edi  function      esi  offset, a multiple of 4      eax  value (pci_put)
-; OUT   eax  value (pci_get)      esi  raised by 4 (pci_next)
+; OUT   eax  value (pci_get)      esi  raised by 4 (pci_next, pci_put_next)
 ; USES  none but flags
 pci_next:
                 add     esi, 4
@@ -245,6 +245,8 @@ pci_get:
                 in      eax, dx
                 pop     rdx
                 ret
+pci_put_next:
+                add     esi, 4
 pci_put:
                 push    rdx
                 call    pci_place
