@@ -21,11 +21,17 @@ using exo::u64;
 
 namespace {
 
+/// A model or a serial number, without the blanks behind it.
+std::string_view text(std::span<exo::u8 const> letters) {
+  std::string_view const all(reinterpret_cast<char const *>(letters.data()), letters.size());
+  return all.substr(0, all.find_last_not_of(std::string_view(" \0", 2)) + 1);
+}
+
 void list_disks() {
   exo::u32 number = 0;
   for (exo::disk_record const &disk : exo::info().disks) {
-    exo::print("disk {}: {} blocks of {} bytes, {} MiB, {} queues\n", number++, disk.blocks, disk.block_bytes,
-               disk.blocks * disk.block_bytes >> 20, disk.queue_max);
+    exo::print("disk {}: {} blocks of {} bytes, {} MiB, {} queues; {} {}\n", number++, disk.blocks, disk.block_bytes,
+               disk.blocks * disk.block_bytes >> 20, disk.queue_max, text(disk.model), text(disk.serial));
   }
 }
 

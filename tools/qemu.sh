@@ -95,7 +95,10 @@ qemu_machine() {
   for index in "${!disks[@]}"; do
     disk=${disks[index]}
     options=
-    if [ "$disk" = "$text" ] || [ ! -w "$disk" ]; then options=,read-only=on; fi
+    if [ "$disk" = "$text" ] || [ ! -w "$disk" ]; then
+      # ATA has no disks that are read-only: what is written to such a one stays in memory.
+      case $disk_model in ahci | ide) options=,snapshot=on ;; *) options=,read-only=on ;; esac
+    fi
     command+=(-drive "if=none,id=disk$index,format=raw,file=$(qemu_path "$disk")$options")
     qemu_disk "$index"
   done

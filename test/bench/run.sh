@@ -12,6 +12,7 @@
 #   virtio-net-rx        per frame in batches of 32: receive and repost                 goal: 60 at most
 #   virtio-net-*-raw     the same through the call table instead of the handles
 #   virtio-blk-request   per request at depth 32, submit to reap                        goal: 120 at most
+#   ahci-request         the same of a SATA disk                                        goal: 150 at most
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
 #   wordcount-one-core   how fast one core counts
@@ -67,7 +68,9 @@ figures boot --accel icount --cores 1 --disk "$work/disk"
 for way in bios uefi pvh microvm; do
   figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
 done
-figures queues --accel icount --cores 1 --disk "$work/disk" --net none -- "${hub[@]}"
+figures queues --accel icount --cores 1 --net none -- "${hub[@]}"
+figures requests --accel icount --cores 1 --disk "$work/disk" --net none --args virtio-blk-request
+figures requests --accel icount --cores 1 --disk "$work/disk" --disk-model ahci --net none --args ahci-request
 figures speedup --cores 2 --disk build/text.txt --net none
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
