@@ -1,4 +1,5 @@
-# What programs write to disks of several kinds is what the host finds in their images; and an ATA disk in Bochs.
+# What programs write to disks of several kinds is what the host finds in their images; an ATA disk in Bochs; and the disk that
+# a machine boots from.
 
 # same_image FILE: every byte of it is the pattern of round 5 in test/boot/block_checks.hpp.
 same_image() {
@@ -110,4 +111,25 @@ CPP
   truncate -s $((bytes + 1048576)) "$work/boot.img"
   bochs_boot "$work/boot.img" 1
   expect_text "all right: true"
+}
+
+# It comes behind the disks that are given, and is overwritten only by who insists; what QEMU keeps of that is nothing.
+test_boot_disk() {
+  truncate -s 1M "$work/given"
+  run rawdisk --net none --disk "$work/given" --disk-model ahci
+  expect_status 0
+  expect_text "disk 0: 2048 blocks of 512 bytes, 1 MiB, 1 queues; QEMU HARDDISK exo16-0"
+  expect_text "disk 1: "
+  run rawdisk --net none --args 'write 0 hello'
+  expect_status 1
+  expect_text "Disk 0 begins with a boot sector"
+  run rawdisk --net none --args 'test 100 1'
+  expect_status 1
+  expect_text "Nothing was written"
+  run rawdisk --net none --args 'write 0 hello force'
+  expect_status 0
+  expect_text "0000  68 65 6c 6c 6f 00"
+  run rawdisk --net none --disk "$work/given" --disk-model ahci --args 'write 0 hello'
+  expect_status 0
+  [ "$(head -c 5 "$work/given")" = hello ] || fail "the given disk was not written"
 }
