@@ -89,34 +89,8 @@ struc slot
 endstruc
 SLOT_FREE               equ 0                   ; links that are none: and makes a link the one, or the other, which is
 SLOT_LAST               equ -1                  ; shorter than mov
-ENTRY_SHIFT             equ 5                   ; struct frame and struct disk_op
-COMPLETION_SHIFT        equ 4                   ; struct completion; a frame's is one more
 NET_HEADER_BYTES        equ 12
 DEPTH_BYTES             equ 256                 ; per frame two rings of two descriptors, per disk operation four
-
-struc ring, -112                                ; the first nine in the order in which virtio_ring fills them in
-.mask:                  resd 1                  ; descriptors - 1
-.not_slot:              resd 1                  ; bits that no slot's number has
-.free_end:              resd 1                  ; indices count on without end
-.number:                resd 1
-.record:                resq 1                  ; nic_record or disk_record
-.used:                  resq 1
-.desc:                  resq 1
-.slots:                 resq 1
-.doorbell:              resq 1
-.op:                    resq 1                  ; the operation that is being built: its entry,
-.stack:                 resq 1                  ; rsp in the call,
-.op_free_end:           resd 1                  ; free_end when it began,
-.op_bytes:              resd 1                  ; bytes so far,
-.avail_index:           resd 1
-.used_index:            resd 1
-.armed_core:            resd 1                  ; core + 1 that its interrupt goes to
-.data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive; 0 of a disk
-.bytes_min:             resd 1                  ; of a frame
-.bytes_span:            resd 1                  ; from the shortest to the longest frame
-.flags_max:             resd 1                  ; flags and segment_kind of a frame, but frame_more
-                        resd 1                  ; the rings behind are aligned to 16
-endstruc
 
 ; -----------------------------------------------------------------------------
 ; Adds the device and finds its registers. Returns from the driver's start routine itself if it is no modern device, or
@@ -490,22 +464,11 @@ virtio_ring:
 ; USES  scratch but r8
 virtio_arm:
                 mov     rsi, [r8 + device.rings + rsi * 8]
-                xor     eax, eax
-                mov     edx, [gs:rax + core_local.index]
-                lea     eax, [rdx + 1]
-                cmp     eax, [rsi + ring.armed_core]
-                je      .routed
-                push    rax
-                push    rsi
-                push    event_queue
-                pop     rcx
-                mov     rdi, [rsi + ring.record]
-                mov     edi, [rdi]              ; function
-                mov     esi, [rsi + ring.number]
+                mov     ecx, [rsi + ring.number]
                 mov     rax, [r8 + virtio.isr]
                 test    rax, rax
                 jz      .route
-                mov     esi, [r8 + virtio.gsi]
+                mov     ecx, [r8 + virtio.gsi]
                 test    al, MMIO
                 jnz     .mmio
                 mov     al, [rax]               ; (§4.1.5.3, §4.2.2)
@@ -513,16 +476,7 @@ virtio_arm:
 .mmio:
                 mov     dword [rax - MMIO], VIRTIO_ISR_ALL
 .route:
-                push    r8
-                call    irq_route
-                pop     r8
-                pop     rsi
-                pop     rcx
-                test    eax, eax
-                js      .unsupported
-                jnz     .routed                 ; a line: to be unmasked each time
-                mov     [rsi + ring.armed_core], ecx
-.routed:
+                call    ring_route
                 mov     rdx, [rsi + ring.used]
                 xor     eax, eax
                 xchg    [rsi + avail.flags], ax ; on, and then look (§2.7.7.1): a completion is seen here or interrupts
@@ -534,10 +488,6 @@ virtio_arm:
                 pop     rax
 .done:
                 ret                             ; (the upper half of rax is 0)
-.unsupported:
-                push    -error_unsupported
-                pop     rax
-                ret
 
 ; -----------------------------------------------------------------------------
 ; Returns finished operations and disarms the ring.
@@ -545,7 +495,7 @@ virtio_arm:
 ; IN    r8 device, esi ring, rdx completions, from a receive ring frames, ecx count
 ; OUT   rax how many
 virtio_reap:
-                call    virtio_begin
+                call    ring_begin
                 mov     byte [rsi + avail.flags], AVAIL_NO_INTERRUPT
                 mov     r10d, [rsi + ring.used_index]
                 mov     rax, [rsi + ring.used]
@@ -594,7 +544,7 @@ virtio_reap:
                 mov     ecx, [rsi + ring.data_flags]
                 shr     ecx, 1                  ; DESC_WRITE: they are frames
                 add     ecx, COMPLETION_SHIFT
-                jmp     virtio_end
+                jmp     ring_end
 .completion:
                 mov     rax, [rbp + rdi + slot.cookie]
                 mov     [rdx + completion.cookie], rax
@@ -629,29 +579,6 @@ virtio_reap:
                 jne     .link
                 pop     rdi
                 jmp     .free
-
-; -----------------------------------------------------------------------------
-; Begins a call on a ring: the registers that its routines share.
-;
-; IN    r8 device, esi ring, rdx entries, ecx count
-; OUT   rsi ring, r9d free_end, r10d avail_index, rbx descriptors, rbp slots, r11 end of the entries
-;       three registers on the stack, for virtio_end or virtio_fail to take off
-; USES  rax
-virtio_begin:
-                pop     rax
-                push    rbx
-                push    rbp
-                push    rdx
-                mov     rsi, [r8 + device.rings + rsi * 8]
-                mov     [rsi + ring.stack], rsp
-                mov     rbx, [rsi + ring.desc]
-                mov     rbp, [rsi + ring.slots]
-                mov     r9d, [rsi + ring.free_end]
-                mov     r10d, [rsi + ring.avail_index]
-                mov     r11d, ecx
-                shl     r11, ENTRY_SHIFT
-                add     r11, rdx
-                jmp     rax
 
 ; -----------------------------------------------------------------------------
 ; How far a batch can go: virtio_room_free as far as slots are free.
@@ -737,7 +664,7 @@ virtio_fail:
                 mov     r9d, [rsi + ring.free_end]
                 call    virtio_undo
                 pop     rdx
-                jmp     virtio_leave
+                jmp     ring_leave
 
 ; Marks the slots from r10d to r9d as free; uses rcx rdi.
 virtio_undo:
@@ -768,25 +695,17 @@ virtio_publish:
                 mov     cl, ENTRY_SHIFT
                 mov     [rsi + ring.free_end], r9d
                 cmp     [rsi + ring.avail_index], r10d
-                je      virtio_end
+                je      ring_end
                 mov     [rsi + ring.avail_index], r10d
                 mov     eax, r10d
                 xchg    [rsi + avail.index], ax ; also the barrier before the device's wish is read (§2.7.13.4.1)
                 mov     rax, [rsi + ring.used]
                 test    byte [rax + used.flags], USED_NO_NOTIFY
-                jnz     virtio_end
+                jnz     ring_end
                 mov     rdi, [rsi + ring.doorbell]
                 mov     eax, [rsi + ring.number]
                 call    virtio_notify
-virtio_end:                                     ; cl: bytes of an entry, as a power of two
-                pop     rax
-                sub     edx, eax
-                xchg    eax, edx
-                shr     eax, cl
-virtio_leave:
-                pop     rbp
-                pop     rbx
-                ret
+                jmp     ring_end
 
 ; Rings a doorbell: rdi, with MMIO; eax number of the queue.
 virtio_notify:

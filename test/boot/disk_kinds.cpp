@@ -1,14 +1,10 @@
 // Disks that refuse: read-only, without a write cache, with blocks that cannot be read, and one that does not answer.
 // boot: --args read-only -- -drive if=none,id=d,format=raw,read-only=on,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
-// boot: --args no-writes -- -drive if=none,id=d,format=raw,read-only=on,file="$work/disk$(truncate -s 1M "$work/disk")" -device nvme,drive=d,serial=1
 // boot: --args no-cache -- -drive if=none,id=d,format=raw,cache=writethrough,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,write-cache=off,config-wce=off
 // boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
-// boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device nvme,drive=d,serial=1
 // boot: --args silent --disk "$work/disk$(truncate -s 1M "$work/disk")"
 // prints: exo16: device 0000000000000010 does not answer
 // boot: --args silent -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
-// prints: does not answer
-// boot: --args silent --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model nvme
 // prints: does not answer
 // boot: --args no-cache -- -drive if=none,id=d,format=raw,cache=writethrough,file="$work/disk$(truncate -s 1M "$work/disk")" -device ide-hd,bus=ide.0,drive=d,write-cache=off
 // boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device ide-hd,bus=ide.0,drive=d

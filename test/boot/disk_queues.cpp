@@ -6,10 +6,7 @@
 // boot: --cores 2 --microvm --disk "$work/disk$(truncate -s 8M "$work/disk")" -- -machine acpi=off
 // boot: --cores 2 -- -machine pc -cpu qemu64 -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=1,queue-size=64
 // boot: --cores 2 -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=2,vectors=0
-// boot: --cores 4 --disk "$work/disk$(truncate -s 8M "$work/disk")" --disk-model nvme
 // boot: --cores 4 --disk "$work/disk$(truncate -s 8M "$work/disk")" --disk-model ahci
-// boot: --cores 2 -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device nvme,drive=d,serial=1,max_ioqpairs=1,mdts=1,logical_block_size=4096,physical_block_size=4096
-// boot: --cores 2 --pvh -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device pcie-root-port,id=root,chassis=1 -device nvme,drive=d,serial=1,max_ioqpairs=4,msix_qsize=3,bus=root
 // boot: --cores 3 -- -drive if=none,id=d,format=raw,cache=unsafe,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=3,seg-max-adjust=off,queue-size=128
 #include "check.hpp"
 
