@@ -14,6 +14,7 @@
 #   e1000-tx, -rx, e1000e-tx, -rx    the same of these                                  goal: 60 at most
 #   *-raw                the same through the call table instead of the handles
 #   virtio-blk-request   per request at depth 32, submit to reap                        goal: 120 at most
+#   ahci-request         the same of a SATA disk                                        goal: 150 at most
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
 #   wordcount-one-core   how fast one core counts
@@ -83,9 +84,11 @@ figures boot --accel icount --cores 1 --disk "$work/disk"
 for way in bios uefi pvh microvm; do
   figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
 done
-queue_figures virtio-net virtio-net-pci,disable-legacy=on,romfile= --disk "$work/disk"
+queue_figures virtio-net virtio-net-pci,disable-legacy=on,romfile=
 queue_figures e1000 e1000,romfile=
 queue_figures e1000e e1000e,romfile=
+figures requests --accel icount --cores 1 --disk "$work/disk" --net none --args virtio-blk-request
+figures requests --accel icount --cores 1 --disk "$work/disk" --disk-model ahci --net none --args ahci-request
 figures speedup --cores 2 --disk build/text.txt --net none
 figures tasks --accel icount --cores 1 --net none
 figures tasks --native --cores 2
