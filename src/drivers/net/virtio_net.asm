@@ -78,7 +78,11 @@ virtio_net_post:
                 ja      virtio_unsupported
                 mov     [rbp + rdi + slot.header], al
                 xor     eax, eax
+                push    rdi
                 call    virtio_entries
+                pop     rdi
+                mov     eax, [rsi + ring.op_bytes]
+                mov     [rbp + rdi + slot.frame], eax
                 mov     rdi, [rsi + ring.op]
                 test    byte [rdi + frame.flags], frame_checksum
                 jz      .no_checksum
