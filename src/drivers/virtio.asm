@@ -65,6 +65,7 @@ DESC_SHIFT              equ 4
 DESC_NEXT               equ 1
 DESC_WRITE              equ 2                   ; by the device
 DATA                    equ desc_size           ; a slot's second descriptor
+SENDS                   equ 1 << 16             ; a next descriptor that does not count without DESC_NEXT
 
 struc avail
 .flags:                 resw 1
@@ -114,10 +115,11 @@ struc ring, -112                                ; the first nine in the order in
 .avail_index:           resd 1
 .used_index:            resd 1
 .armed_core:            resd 1                  ; core + 1 that its interrupt goes to
-.data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive; 0 of a disk
+.data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive, SENDS where they go,
+                                                ; 0 of a disk
 .bytes_min:             resd 1                  ; of a frame
 .bytes_span:            resd 1                  ; from the shortest to the longest frame
-.flags_max:             resd 1                  ; flags and segment_kind of a frame, but frame_more
+.features:              resd 1                  ; that its frames may use: as agreed, of a receive ring none
 endstruc
 
 ; -----------------------------------------------------------------------------
@@ -612,12 +614,13 @@ virtio_reap:
 .completion:
                 mov     rax, [rbp + rdi + slot.cookie]
                 mov     [rdx + completion.cookie], rax
+                cmp     dword [rsi + ring.data_flags], 0
+                jne     .sent
                 movzx   eax, byte [rbp + rdi + slot.status]
                 neg     eax
                 sbb     eax, eax
                 and     eax, -error_io
-                sub     ecx, 1                  ; not the status byte; 0 of a frame stays
-                adc     ecx, 0
+                dec     ecx                     ; not the status byte
                 cmp     ecx, [rbp + rdi + slot.frame]
                 cmova   ecx, [rbp + rdi + slot.frame]
                 mov     [rdx + completion.status], eax
@@ -627,6 +630,10 @@ virtio_reap:
                 cmp     r10d, r8d
                 jne     .next
                 jmp     .done
+.sent:
+                and     qword [rdx + completion.status], 0      ; and bytes
+                add     rdx, completion_size
+                jmp     .skip
 .odd:                                           ; free already, or of several slots: free those behind the first here
                 movzx   eax, word [rbp + rdi + slot.link]
                 test    eax, eax
