@@ -15,6 +15,7 @@
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
 #   wordcount-one-core   how fast one core counts
+#   idle-cpu             a core's share that QEMU takes while all queues are armed        goal: under 2
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median
 #   start-vs-linux       QEMU's start to the guest's first line: Linux over `hello`     goal: 10 at least
 #   start-vs-floor       the same: `hello` over an image that only prints               goal: 1.2 at most
@@ -56,6 +57,23 @@ hello_wall() {
   done | sort -n | sed -n "$(((BOOTS + 1) / 2))p"
 }
 
+# Percent of a core that QEMU takes in IDLE_S seconds, while the machine waits for all its queues.
+IDLE_S=5
+idle_cpu() {
+  local command machine before after hz
+  command=$(./run_x86-64.sh test/bench/idle.cpp --accel tcg --cores 2 --print "$@") || return
+  eval "exec timeout $LIMIT_S $command" >"$work/idle" 2>&1 </dev/null &
+  machine=$!
+  timeout $LIMIT_S bash -c 'until grep -q "^idle" "$1" || ! kill -0 "$2" 2>/dev/null; do sleep 0.1; done' bash "$work/idle" $machine
+  machine=$(tr -d ' ' <"/proc/$machine/task/$machine/children")  # QEMU, which timeout started
+  ticks() { awk '{ print $14 + $15 }' "/proc/$machine/stat"; }
+  sleep 1
+  before=$(ticks) && sleep $IDLE_S && after=$(ticks)
+  kill $machine
+  hz=$(getconf CLK_TCK)
+  awk -v ticks="$((after - before))" -v seconds=$IDLE_S -v hz="$hz" 'BEGIN { printf "%.1f\n", 100 * ticks / hz / seconds }'
+}
+
 truncate -s 1M "$work/disk"
 nic=virtio-net-pci,disable-legacy=on,romfile=
 hub=(-netdev hubport,id=net0,hubid=0 -device "$nic,netdev=net0" -netdev hubport,id=net1,hubid=0 -device "$nic,netdev=net1")
@@ -69,6 +87,7 @@ for way in bios uefi pvh microvm; do
 done
 figures queues --accel icount --cores 1 --disk "$work/disk" --net none -- "${hub[@]}"
 figures speedup --cores 2 --disk build/text.txt --net none
+echo "figure idle-cpu $(idle_cpu --disk "$work/disk" --net none -- "${hub[@]}") percent"
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
 exit $missing
