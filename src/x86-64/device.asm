@@ -6,6 +6,8 @@
 DEVICE_MAX          equ 16
 DEVICE_QUEUES_MAX   equ 127
 DEPTH_MIN           equ 16
+MTU_DEFAULT         equ 1500
+ETHERNET_HEADER_BYTES equ 14
 
 ; A device the core drives, one page of the arena. Its record begins with the PCI function and ends with queue_max,
 ; depth_max, depth_bytes, interrupts.
@@ -144,12 +146,13 @@ nic_link:
 ; -----------------------------------------------------------------------------
 ; i64 disk_submit(u32 disk, u32 queue, disk_op const *ops, u32 count)   slot 26
 ;
-; Each entry takes one of the queue's depth; an operation of which not all entries fit is not begun.
+; An operation takes one of the queue's depth, or one for each of its entries; it is not begun if they do not all fit.
 ;
 ; IN    edi disk, esi queue, rdx ops, ecx count
 ; OUT   rax  entries taken, from the first on; or -no_such, -closed, -pointer (also of an entry), -range (blocks beyond
-;            the end, bytes no whole blocks, kind, more at the end, too many entries), -unsupported (write to a
-;            read-only disk, flush of one that has no cache to flush): then none was taken
+;            the end, bytes no whole blocks, kind, flags, more at the end, too many entries or bytes, entries that do
+;            not join at pages), -unsupported (write to a read-only disk, flush of one that has no cache to flush,
+;            discard or zero of one that cannot): then none was taken
 ; USES  scratch       CORE owner of the queue       IRQ any
 disk_submit:
                 push    2 * disk_driver.submit + WITH_ARRAY
@@ -303,6 +306,25 @@ device_add:
                 mov     [rsi], eax
 .done:
                 ret                             ; (and has cleared CF)
+
+; -----------------------------------------------------------------------------
+; Says that a device does not answer.
+;
+; IN    eax  PCI function
+; OUT   rax  -timeout; SF with it
+; USES  rcx rdx rsi rdi
+device_silent:
+                push    rax
+                mov     edi, text_device
+                call    console_text
+                pop     rax
+                call    console_hex
+                mov     edi, text_device_dead
+                call    console_text
+                push    -error_timeout
+                pop     rax
+                test    eax, eax
+                ret
 
 ; A device's address is at eight times the sum of its list's address and its number, plus this: one list lies behind the
 ; other in info, and so do their devices.

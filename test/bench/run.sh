@@ -10,7 +10,8 @@
 #                        the machine's first instruction                                goal: 100000 at most for pvh
 #   virtio-net-tx        per frame in batches of 32: send and reap                      goal: 60 at most
 #   virtio-net-rx        per frame in batches of 32: receive and repost                 goal: 60 at most
-#   virtio-net-*-raw     the same through the call table instead of the handles
+#   e1000-tx, -rx, e1000e-tx, -rx    the same of these                                  goal: 60 at most
+#   *-raw                the same through the call table instead of the handles
 #   virtio-blk-request   per request at depth 32, submit to reap                        goal: 120 at most
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
@@ -19,6 +20,7 @@
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median
 #   start-vs-linux       QEMU's start to the guest's first line: Linux over `hello`     goal: 10 at least
 #   start-vs-floor       the same: `hello` over an image that only prints               goal: 1.2 at most
+#   sim-seeds-per-minute two simulated machines, ten pings over a bad wire, on all processors   goal: 10000 at least
 #
 # Instructions are the guest's, with one core under -icount shift=0, and the same in every run. The other figures depend on
 # the host; the speedup needs two idle processors.
@@ -75,8 +77,13 @@ idle_cpu() {
 }
 
 truncate -s 1M "$work/disk"
-nic=virtio-net-pci,disable-legacy=on,romfile=
-hub=(-netdev hubport,id=net0,hubid=0 -device "$nic,netdev=net0" -netdev hubport,id=net1,hubid=0 -device "$nic,netdev=net1")
+# queue_figures NAME DEVICE OPTIONS...: of two NICs that hear each other.
+queue_figures() {
+  local name=$1 nic=$2
+  shift 2
+  figures queues --accel icount --cores 1 --net none --args "$name" "$@" -- -netdev hubport,id=net0,hubid=0 \
+    -device "$nic,netdev=net0" -netdev hubport,id=net1,hubid=0 -device "$nic,netdev=net1"
+}
 make --no-print-directory -s text || exit 2
 
 tools/size.sh bios uefi | sed -n 's/^\([a-z]*-total\) \([0-9]*\)$/figure \1 \2 bytes/p'
@@ -85,9 +92,17 @@ figures boot --accel icount --cores 1 --disk "$work/disk"
 for way in bios uefi pvh microvm; do
   figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
 done
-figures queues --accel icount --cores 1 --disk "$work/disk" --net none -- "${hub[@]}"
+queue_figures virtio-net virtio-net-pci,disable-legacy=on,romfile= --disk "$work/disk"
+queue_figures e1000 e1000,romfile=
+queue_figures e1000e e1000e,romfile=
 figures speedup --cores 2 --disk build/text.txt --net none
 echo "figure idle-cpu $(idle_cpu --disk "$work/disk" --net none -- "${hub[@]}") percent"
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
+if passes=$(SCENARIO=ping SEEDS=20000 timeout --foreground $LIMIT_S tools/sim.sh); then
+  sed -n "s/.*(\([0-9]*\) a minute.*/figure sim-seeds-per-minute \1 runs/p" <<<"$passes"
+else
+  echo "bench: the simulator has no figure: $passes" >&2
+  missing=1
+fi
 exit $missing

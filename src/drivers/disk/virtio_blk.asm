@@ -101,13 +101,14 @@ virtio_blk_start:
                 mov     eax, [rsi + virtio_blk_config.entry_max]
 .entries:
                 stosd
+                or      dword [rdi], -1         ; bytes_max
                 test    ch, VIRTIO_BLK_F_TOPOLOGY >> 8
                 jz      .topology
                 mov     eax, [rsi + virtio_blk_config.optimal_blocks]
-                imul    eax, [rdi + disk_record.block_bytes - disk_record.optimal_bytes]
-                mov     [rdi], eax
+                imul    eax, [rdi + disk_record.block_bytes - disk_record.bytes_max]
+                mov     [rdi + disk_record.optimal_bytes - disk_record.bytes_max], eax
 .topology:
-                add     edi, disk_record.queue_max - disk_record.optimal_bytes
+                add     edi, disk_record.queue_max - disk_record.bytes_max
                 xchg    eax, ebx
                 test    ch, VIRTIO_BLK_F_MQ >> 8
                 jz      .queues
@@ -121,13 +122,15 @@ virtio_blk_start:
 ; IN    r8 device, esi ring, rdx ops, ecx count
 ; OUT   rax as disk_submit
 virtio_blk_submit:
-                call    virtio_begin
+                call    ring_begin
+                mov     r8, [rsi + ring.record]
 .op:
                 cmp     rdx, r11
                 jae     .publish
                 cmp     r10d, r9d
                 je      .publish                ; no slot is free
-                mov     r8, [rsi + ring.record]
+                call    disk_check
+                jc      .refused
                 mov     eax, r10d
                 and     eax, [rsi + ring.mask]
                 movzx   edi, word [rsi + avail.ring + rax * 2]
@@ -138,88 +141,46 @@ virtio_blk_submit:
                 mov     [rbp + rdi + slot.cookie], rax
                 mov     byte [rbp + rdi + slot.status], BLK_STATUS_PENDING
                 or      word [rbp + rdi + slot.link], SLOT_LAST
+                mov     eax, [r8 + disk_record.block_bytes]
+                imul    rax, [rdx + disk_op.block]
+                shr     rax, 9                  ; BLK_SECTOR_BYTES
+                mov     [rbp + rdi + slot.header + virtio_blk_header.sector], rax
                 movzx   eax, byte [rdx + disk_op.kind]
                 mov     [rbp + rdi + slot.header + virtio_blk_header.kind], eax
                 push    rdi
-                test    byte [rdx + disk_op.flags], ~disk_more & 0xff
-                jnz     .range
                 cmp     al, disk_write
-                jbe     .transfer
-                cmp     al, disk_flush
-                jne     .range_only
-                xor     edi, edi                ; and straight to the status
-                mov     [rsi + ring.op_bytes], edi
-                test    byte [rdx + disk_op.flags], disk_more
-                jnz     .range
-                test    byte [r8 + disk_record.features], disk_write_cache
-                jnz     .queue
-.unsupported:
-                jmp     virtio_unsupported
-.range:
-                jmp     virtio_range
-.publish:
-                jmp     virtio_publish
-.range_only:                                    ; a discard, or zeroes
-                sub     al, disk_discard - 2
-                cmp     al, 2
-                je      .can
-                cmp     al, disk_zero - disk_discard + 2
-                jne     .range
-.can:
-                add     eax, eax                ; disk_can_discard, disk_can_zero
-                test    [r8 + disk_record.features], al
-                jz      .unsupported
-                test    byte [r8 + disk_record.features], disk_read_only
-                jnz     .unsupported
-                test    byte [rdx + disk_op.flags], disk_more
-                jnz     .range
-                mov     eax, [rdx + disk_op.bytes]
-                mov     [rsi + ring.op_bytes], eax
-                test    eax, eax
-                jz      .range
+                ja      .special
+                xor     al, disk_write
+                lea     ecx, [rcx + rax * 2 + DESC_NEXT]        ; and DESC_WRITE for a read
+                call    virtio_entries
+                mov     eax, [rsi + ring.op_bytes]
+.data:
+                sub     ecx, 1 << 16            ; the header leads to the data descriptor, the one before the status
+.queue:
+                pop     rdi
+                mov     [rbp + rdi + slot.frame], eax
+                shr     ecx, 16
+                mov     [rbx + rdi + desc.next], cx
+                inc     r10d
+                add     rdx, disk_op_size
+                jmp     .op
+.special:
+                sub     al, disk_flush
+                jz      .queue                  ; straight to the status
                 inc     ecx                     ; DESC_NEXT
                 mov     [rbx + rdi + DATA + desc.flags], ecx
                 mov     dword [rbx + rdi + DATA + desc.bytes], VIRTIO_BLK_RANGE_BYTES
                 lea     rax, [rbp + rdi + virtio_blk_range.sector]
                 mov     [rbx + rdi + DATA + desc.address], rax
-                mov     rdi, rdx
-                jmp     .place
-.transfer:
-                jb      .data
-                test    byte [r8 + disk_record.features], disk_read_only
-                jnz     .unsupported
-.data:
-                xor     al, disk_write
-                lea     ecx, [rcx + rax * 2 + DESC_NEXT]        ; and DESC_WRITE for a read
-                mov     eax, [r8 + disk_record.entry_max]
-                call    virtio_entries
-                mov     rdi, [rsi + ring.op]
-.place:
-                mov     rdi, [rdi + disk_op.block]
-                mov     eax, [r8 + disk_record.block_bytes]
-                mov     r8, [r8 + disk_record.blocks]
-                sub     r8, rdi
-                jbe     .range
-                imul    r8, rax                 ; bytes from there to the end of the disk
-                imul    rdi, rax
-                shr     rdi, 9                  ; BLK_SECTOR_BYTES
-                dec     eax
-                test    eax, [rsi + ring.op_bytes]
-                jnz     .range                  ; no whole blocks
-                mov     eax, [rsi + ring.op_bytes]
-                cmp     r8, rax
-                jb      .range
-                sub     ecx, 1 << 16            ; the header leads to the data descriptor, the one before the status
-.queue:
-                pop     rax
-                mov     r8d, [rsi + ring.op_bytes]
-                mov     [rbp + rax + slot.frame], r8d
-                mov     [rbp + rax + slot.header + virtio_blk_header.sector], rdi
-                mov     [rbp + rax + virtio_blk_range.sector], rdi      ; of no other kind does the device see it
-                shr     r8d, 9
-                mov     [rbp + rax + virtio_blk_range.sectors], r8      ; flags: 0
-                shr     ecx, 16
-                mov     [rbx + rax + desc.next], cx
-                inc     r10d
-                add     rdx, disk_op_size
-                jmp     .op
+                mov     rax, [rbp + rdi + slot.header + virtio_blk_header.sector]
+                mov     [rbp + rdi + virtio_blk_range.sector], rax
+                mov     eax, [rdx + disk_op.bytes]
+                shr     eax, 9                  ; BLK_SECTOR_BYTES
+                mov     [rbp + rdi + virtio_blk_range.sectors], rax     ; flags: 0
+                xor     eax, eax
+                jmp     .data
+.refused:
+                push    rax
+                jmp     virtio_fail
+.publish:
+                jmp     virtio_publish

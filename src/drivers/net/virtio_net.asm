@@ -17,8 +17,6 @@ VIRTIO_NET_CTRL_MQ      equ 4                   ; class 4, command 0: number of 
 CONTROL_RING            equ 3072                ; in struct device; one slot, whose status follows its header
 CONTROL_USED            equ BLK_SLOT_DESCS * 4  ; from its available ring on
 CONTROL_DESC            equ CONTROL_USED + BLK_SLOT_DESCS * desc_size
-ETHERNET_HEADER_BYTES   equ 14
-MTU_DEFAULT             equ 1500
 FRAME_MORE_BIT          equ 7                   ; frame_more
 SEGMENTED_MAX_BYTES     equ 0xffff
 NET_SLOT_SHIFT          equ 1                   ; two descriptors
@@ -41,7 +39,7 @@ virtio_net_driver:                              ; struct nic_driver
 ; IN    r8 device, esi ring, rdx entries, ecx count
 ; OUT   rax as nic_tx and nic_rx_post
 virtio_net_post:
-                call    virtio_begin
+                call    ring_begin
                 call    virtio_room_free
                 je      virtio_publish
                 mov     ecx, [rsi + ring.data_flags]
@@ -94,7 +92,6 @@ virtio_net_post:
                 jnc     virtio_unsupported
 .agreed:
                 mov     ecx, [rsi + ring.data_flags]
-                xor     eax, eax
                 push    rdi
                 call    virtio_entries
                 pop     rdi

@@ -1,6 +1,9 @@
 // The disk calls with every bad argument: the listed error, and a queue that works as before after each.
+// limit: 400
 // boot: --disk "$work/disk$(truncate -s 1M "$work/disk")"
-#include "check.hpp"
+// boot: --native --disk "$work/disk$(truncate -s 1M "$work/disk")"
+// boot: --sim --disk "$work/disk$(truncate -s 1M "$work/disk")"
+#include "../boot/check.hpp"
 
 #include <algorithm>
 
@@ -123,7 +126,7 @@ void queue_refuses() {
     bad.flags = disk_more;
     wrong(error::range, bad);  // nothing follows
   }
-  for (u16 const kind : {u16{2}, u16{3}, u16{5}, u16{128}, u16{0xFF}}) wrong(error::range, operation(2, kind));
+  for (u8 const kind : {u8{2}, u8{3}, u8{5}, u8{128}, u8{0xFF}}) wrong(error::range, operation(2, kind));
   disk_op bad = operation(2, disk_flush, 0, 0);
   bad.flags = disk_more;
   wrong(error::range, bad);
