@@ -20,11 +20,12 @@ struc ring, -112                                ; the first nine in the order in
 .op_bytes:              resd 1                  ; bytes so far,
 .avail_index:           resd 1
 .used_index:            resd 1
-.armed_core:            resd 1                  ; core + 1 that its interrupt goes to
-.data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive; 0 of a disk
+.routed_core:           resd 1                  ; core + 1 that its interrupt goes to
+.data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive, SENDS where they go,
+                                                ; 0 of a disk
 .bytes_min:             resd 1                  ; of a frame
 .bytes_span:            resd 1                  ; from the shortest to the longest frame
-.flags_max:             resd 1                  ; flags and segment_kind of a frame, but frame_more
+.features:              resd 1                  ; that its frames may use: as agreed, of a receive ring none
                         resd 1                  ; the rings behind are aligned to 16
 endstruc
 
@@ -77,7 +78,7 @@ ring_route:
                 xor     eax, eax
                 mov     edx, [gs:rax + core_local.index]
                 lea     ecx, [rdx + 1]
-                cmp     ecx, [rsi + ring.armed_core]
+                cmp     ecx, [rsi + ring.routed_core]
                 je      .done
                 push    r8
                 push    rcx
@@ -95,7 +96,7 @@ ring_route:
                 je      .done                   ; a line: to be unmasked each time
                 test    eax, eax
                 js      .unsupported
-                mov     [rsi + ring.armed_core], ecx
+                mov     [rsi + ring.routed_core], ecx
                 inc     eax                     ; (clears ZF)
 .done:
                 ret

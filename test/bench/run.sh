@@ -18,6 +18,7 @@
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
 #   wordcount-one-core   how fast one core counts
+#   idle-cpu             a core's share that QEMU takes while all queues are armed        goal: under 2
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median
 #   message-instructions     cross-core message, putting it in and taking it out        goal: 60 at most
 #   await-ready-instructions, child-task-instructions    awaiting what is ready, over a plain call; a child task
@@ -67,6 +68,23 @@ hello_wall() {
   done | sort -n | sed -n "$(((BOOTS + 1) / 2))p"
 }
 
+# Percent of a core that QEMU takes in IDLE_S seconds, while the machine waits for all its queues.
+IDLE_S=5
+idle_cpu() {
+  local command machine before after hz
+  command=$(./run_x86-64.sh test/bench/idle.cpp --accel tcg --cores 2 --print "$@") || return
+  eval "exec timeout $LIMIT_S $command" >"$work/idle" 2>&1 </dev/null &
+  machine=$!
+  timeout $LIMIT_S bash -c 'until grep -q "^idle" "$1" || ! kill -0 "$2" 2>/dev/null; do sleep 0.1; done' bash "$work/idle" $machine
+  machine=$(tr -d ' ' <"/proc/$machine/task/$machine/children")  # QEMU, which timeout started
+  ticks() { awk '{ print $14 + $15 }' "/proc/$machine/stat"; }
+  sleep 1
+  before=$(ticks) && sleep $IDLE_S && after=$(ticks)
+  kill $machine
+  hz=$(getconf CLK_TCK)
+  awk -v ticks="$((after - before))" -v seconds=$IDLE_S -v hz="$hz" 'BEGIN { printf "%.1f\n", 100 * ticks / hz / seconds }'
+}
+
 truncate -s 1M "$work/disk"
 # queue_figures NAME DEVICE OPTIONS...: of two NICs that hear each other.
 queue_figures() {
@@ -93,6 +111,7 @@ figures speedup --cores 2 --disk build/text.txt --net none
 figures tasks --accel icount --cores 1 --net none
 figures tasks --native --cores 2
 EXO_CXXFLAGS='-fexceptions -frtti -fopenmp -Wl,--no-as-needed -ltbb' figures peers --native --cores 2
+echo "figure idle-cpu $(idle_cpu --disk "$work/disk" --net none -- "${hub[@]}") percent"
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
 test/bench/forward.sh || missing=1
