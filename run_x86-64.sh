@@ -7,6 +7,7 @@ source "$top/tools/program-names.sh"
 source "$top/tools/qemu.sh"
 source "$top/tools/bochs.sh"
 source "$top/tools/native.sh"
+source "$top/tools/simulate.sh"
 
 CORES_MAX=255
 MEMORY_MIN_MIB=4
@@ -36,6 +37,9 @@ Without an option of the second group the machine is a PC that boots from a disk
                           may be given again. $DEFAULT_PROGRAM without --forward gets $DEFAULT_PORT:$DEFAULT_PORT, if it is free
   --args "TEXT"           the program's command line, up to 479 bytes
   --gdb                   waits for gdb, with the symbols of program and core, and starts it if there is a terminal
+  --trace FILE            writes the trace that the program prints (api/exo/trace.hpp) to a file for ui.perfetto.dev
+  --profile FILE          writes the profile that it prints (api/exo/profile.hpp) to a file, a line for each stack
+  --serial FILE           the console is a unix socket of that name: for gdb and a stub in the program (api/exo/gdb_stub.hpp)
   --accel kvm|tcg|icount  default: kvm where it works, else tcg. icount: time counts instructions, for exact figures
   --build-only            ends after the build
   --print                 prints the command instead of running it; its files stay in a folder under /tmp
@@ -51,8 +55,13 @@ Without an option of the second group the machine is a PC that boots from a disk
                           only where the console is a terminal
 
   --native                no machine at all: an ordinary process of this Linux, with a thread for each core and --net none
-                          by default. Goes with the first group, but not with --net user, --forward and --accel
+                          by default. Goes with the first group, but not with --net user, --forward and --accel; also takes
+                          --net packet:NAME, any network interface of this machine, by a packet socket
   --asan, --ubsan, --tsan  with --native: the compiler's address, undefined behaviour or thread sanitizer
+
+  --sim                   the simulated machine: up to 8 cores that run in turns, --net wire (a NIC that is connected to
+                          nothing) or none, disks that keep nothing; see doc/simulator.md for worlds of several machines
+  --seed N                with --sim: another order of what happens
 
 Exit status: the program's own; 2 wrong use, or the program does not build; $EMULATOR_FAILED QEMU or Bochs failed; 130 ended
 by Ctrl-C.
@@ -88,11 +97,12 @@ listening() {
 # --- options
 
 program= cores=2 memory=256M net= args= gdb= accel= build_only= print= uefi= way= sanitizers=
-disk_model= nic_model=
+disk_model= nic_model= seed= trace= profile= serial=
 disks=() nets=() tap_details=() forwards=() qemu_options=()
 while [ $# -gt 0 ]; do
   case $1 in
-  --cores | --mem | --disk | --disk-model | --net | --nic-model | --forward | --args | --accel)
+  --cores | --mem | --disk | --disk-model | --net | --nic-model | --forward | --args | --accel | --seed | --trace | --profile | \
+    --serial)
     [ $# -ge 2 ] || refuse "$1 needs a value after it. See $me --help."
     case $1 in
     --cores) cores=$2 ;;
@@ -107,12 +117,16 @@ while [ $# -gt 0 ]; do
     --forward) forwards+=("$2") ;;
     --args) args=$2 ;;
     --accel) accel=$2 ;;
+    --trace) trace=$2 ;;
+    --profile) profile=$2 ;;
+    --serial) serial=$2 ;;
+    --seed) seed=$2 ;;
     esac
     shift
     ;;
   --uefi) uefi=1 ;;
   --asan | --ubsan | --tsan) sanitizers+=" $1" ;;
-  --usb | --cdrom | --netboot | --pvh | --microvm | --bochs | --native)
+  --usb | --cdrom | --netboot | --pvh | --microvm | --bochs | --native | --sim)
     [ -z "$way" ] || [ "$way" = "${1#--}" ] || refuse "one way to boot at a time: both '--$way' and '$1' are given."
     way=${1#--}
     ;;
@@ -153,12 +167,15 @@ case $way in
 pvh | microvm) [ -z "$uefi" ] || refuse "--uefi does not go with --$way, which boots without firmware. Leave one out." ;;
 bochs) bochs_check ;;
 native) native_check ;;
+sim) sim_check ;;
 netboot)
   uefi=1
   [ "${net:-user}" = user ] || refuse "--netboot goes with --net user only; with '$net' leave it out."
   ;;
 esac
 [ -z "$sanitizers" ] || [ "$way" = native ] || refuse "the option$sanitizers goes with --native only."
+[ -z "$seed" ] || [ "$way" = sim ] || refuse "--seed goes with --sim only."
+[[ ${seed:-0} =~ ^[0-9]{1,19}$ ]] || refuse "--seed '$seed' is not a number of 0 to 9999999999999999999."
 net=${net:-user}
 [ ${#nets[@]} -gt 0 ] || [ "$net" = none ] || nets=("$net")
 if [ -n "$uefi" ]; then
@@ -177,7 +194,7 @@ for model in disk nic; do
   chosen=${model}_model models=${model^^}_MODELS
   [ -n "${!chosen}" ] || continue
   [[ " ${!models} " == *" ${!chosen} "* ]] || refuse "--$model-model '${!chosen}' is none of ${!models// /, }."
-  case $way in microvm | bochs | native) refuse "--$model-model does not go with --$way. Leave it out." ;; esac
+  case $way in microvm | bochs | native | sim) refuse "--$model-model does not go with --$way. Leave it out." ;; esac
 done
 
 [ ${#disks[@]} -le "${DISK_COUNT_MAX[${disk_model:-virtio}]:-${#disks[@]}}" ] ||
@@ -186,6 +203,12 @@ done
 for index in "${!nets[@]}"; do
   case ${nets[index]} in
   user) ;;
+  wire) [ "$way" = sim ] || refuse "--net wire goes with --sim only." ;;
+  packet:?*)
+    [ "$way" = native ] || refuse "--net packet:NAME goes with --native only. Give tap:NAME, or leave it out."
+    ip link show dev "${nets[index]#packet:}" >/dev/null 2>&1 ||
+      refuse "there is no network device '${nets[index]#packet:}'. See those that there are: ip link"
+    ;;
   tap:?*)
     tap=${nets[index]#tap:}
     tap_details[index]=$(ip -d link show dev "$tap" 2>/dev/null) ||
@@ -193,7 +216,7 @@ for index in "${!nets[@]}"; do
     [[ ${tap_details[index]} == *' tun type tap '* ]] ||
       refuse "the network device '$tap' is not a TAP device. Make one as root: ip tuntap add NAME mode tap"
     ;;
-  *) refuse "--net '${nets[index]}' is none of user, tap:NAME, none." ;;
+  *) refuse "--net '${nets[index]}' is none of user, tap:NAME, packet:NAME, none." ;;
   esac
 done
 
@@ -207,6 +230,25 @@ for forward in "${forwards[@]}"; do
   done
 done
 
+# What the program says of itself goes to files that can be written, which is found out before it runs.
+if [ -n "$trace$profile$serial" ]; then
+  case $way in bochs | native | sim)
+    refuse "--trace, --profile and --serial do not go with --$way. Give what the program prints to tools/inside.sh."
+    ;;
+  esac
+fi
+for file in "$trace" "$profile"; do
+  [ -z "$file" ] || [ -n "$print$build_only" ] || { : >"$file"; } 2>/dev/null ||
+    refuse "'$file' cannot be written. Choose a file in a folder that exists and is yours."
+done
+if [ -n "$serial" ]; then
+  [ -z "$trace$profile" ] || refuse "--serial takes the console away, so --trace and --profile do not go with it."
+  [ ! -e "$serial" ] || refuse "'$serial' exists. Remove it, or choose another name for --serial."
+  [ -d "$(dirname "$serial")" ] && [ -w "$(dirname "$serial")" ] ||
+    refuse "'$serial' cannot be made. Choose a name in a folder that exists and is yours."
+  [ ${#serial} -le 107 ] || refuse "'$serial' has more than the 107 letters that a socket's name may have."
+fi
+
 find_program "$program"
 
 # --- build
@@ -218,8 +260,8 @@ fi
 if [ "$accel" = kvm ] && [ "$("$top/tools/accel.sh")" != kvm ]; then
   refuse "KVM does not run programs on this machine. Leave --accel out."
 fi
-if [ "$way" = native ]; then native_build; else build_program; fi
-[ -z "$gdb" ] || [ "$way" = native ] || flock "$top/build/lock" make --no-print-directory -s -C "$top" symbols >&2 ||
+case $way in native) native_build ;; sim) sim_build ;; *) build_program ;; esac
+[ -z "$gdb" ] || [ "$way" = native ] || [ "$way" = sim ] || flock "$top/build/lock" make --no-print-directory -s -C "$top" symbols >&2 ||
   refuse "the core's symbols cannot be made."
 text=$top/build/text.txt
 if [ "$source" = "$top/apps/$DEFAULT_PROGRAM" ] && [ "$way" != bochs ]; then
@@ -237,6 +279,7 @@ if [ "$source" = "$top/apps/$DEFAULT_PROGRAM" ] && [ "$way" != bochs ]; then
 fi
 [ -z "$build_only" ] || exit 0
 [ "$way" != native ] || native_run
+[ "$way" != sim ] || sim_run
 
 # --- the machine
 
@@ -281,8 +324,7 @@ else
   if [ "$way" = bochs ]; then
     bochs_start
   else
-    "${command[@]}" <&0 2>"$work/errors" &
-    machine=$!
+    qemu_start
   fi
   trap 'stop 130' INT
   trap 'stop 143' TERM
@@ -292,7 +334,7 @@ fi
 # A signal ends the first wait; the machine then ends by itself.
 wait $machine || true
 [ -z "$stopped" ] || wait $machine || true
-[ "$way" != bochs ] || bochs_ended
+case $way in bochs) bochs_ended ;; *) qemu_ended ;; esac
 [ -z "$terminal" ] || stty "$terminal" 2>/dev/null || true
 
 if [ -s "$work/status" ]; then

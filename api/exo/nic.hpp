@@ -95,6 +95,9 @@ class nic_queue {
     return pending != 0;
   }
 
+  /// In Mbit/s; 1: the link is up and does not say; 0: it is down, or the NIC is closed.
+  [[nodiscard]] u32 link_speed() const noexcept { return static_cast<u32>(checked(core().nic_link(nic_)).value_or(0)); }
+
   /// What the NIC is: MAC address, MTU, offloads.
   [[nodiscard]] nic_record const &record() const noexcept { return info().nics[nic_]; }
 

@@ -4,6 +4,7 @@
 #   bios-total           boot sector, loader and core                                   goal: 13000 at most
 #   uefi-total           the same with the loader for UEFI                              goal: 13000 at most
 #   call-null            a call through the table and back, without the routine         goal: 6 at most
+#   trace-record         a mark of api/exo/trace.hpp; -scope, -count: the others        goal: 20 at most
 #   boot-to-entry        the core's first 64-bit instruction to the program's entry
 #   boot-to-main         the same to main; one core, one NIC, one disk                  goal: 100000 at most
 #   boot-to-main-WAY     to main from where the loader of bios, uefi, pvh, microvm goes on without firmware; for pvh that is
@@ -17,9 +18,16 @@
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
 #   wordcount-one-core   how fast one core counts
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median
+#   message-instructions     cross-core message, putting it in and taking it out        goal: 60 at most
+#   await-ready-instructions, child-task-instructions    awaiting what is ready, over a plain call; a child task
+#   message-one-way-ns       the same natively, with the way from core to core          goal: 150 at most
+#   await-ready-ns, child-task-ns    natively                                           goal: 3 and 8 at most
+#   spsc-vs-boost, sort-vs-tbb, reduce-vs-tbb    speed over that of the library         goal: 1 at least
+#   parallel-for-vs-tbb, parallel-for-vs-openmp  time of 1,000 empty parts over the library's    goal: 0.5 at most
 #   forward-vs-linux     64-byte frames between two NICs: `forward` over a Linux bridge    goal: 4 at least
 #   start-vs-linux       QEMU's start to the guest's first line: Linux over `hello`     goal: 10 at least
 #   start-vs-floor       the same: `hello` over an image that only prints               goal: 1.2 at most
+#   sim-seeds-per-minute two simulated machines, ten pings over a bad wire, on all processors   goal: 10000 at least
 #
 # Instructions are the guest's, with one core under -icount shift=0, and the same in every run. The other figures depend on
 # the host; the speedup needs two idle processors.
@@ -70,6 +78,7 @@ make --no-print-directory -s text || exit 2
 
 tools/size.sh bios uefi | sed -n 's/^\([a-z]*-total\) \([0-9]*\)$/figure \1 \2 bytes/p'
 figures call --accel icount --cores 1 --net none
+figures trace --accel icount --cores 1 --net none
 figures boot --accel icount --cores 1 --disk "$work/disk"
 for way in bios uefi pvh microvm; do
   figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
@@ -78,7 +87,16 @@ queue_figures virtio-net virtio-net-pci,disable-legacy=on,romfile= --disk "$work
 queue_figures e1000 e1000,romfile=
 queue_figures e1000e e1000e,romfile=
 figures speedup --cores 2 --disk build/text.txt --net none
+figures tasks --accel icount --cores 1 --net none
+figures tasks --native --cores 2
+EXO_CXXFLAGS='-fexceptions -frtti -fopenmp -Wl,--no-as-needed -ltbb' figures peers --native --cores 2
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
 test/bench/forward.sh || missing=1
+if passes=$(SCENARIO=ping SEEDS=20000 timeout --foreground $LIMIT_S tools/sim.sh); then
+  sed -n "s/.*(\([0-9]*\) a minute.*/figure sim-seeds-per-minute \1 runs/p" <<<"$passes"
+else
+  echo "bench: the simulator has no figure: $passes" >&2
+  missing=1
+fi
 exit $missing
