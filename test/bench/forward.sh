@@ -7,7 +7,7 @@ cd "$top" || exit 2
 export LC_ALL=C
 ROUNDS=5
 SECONDS_EACH=3
-LIMIT_S=120
+LIMIT_S=180
 # The TSC of QEMU's emulation counts nanoseconds; Linux cannot find that out where the host is busy.
 linux_options="console=ttyS0 quiet rdinit=/init tsc_early_khz=1000000 lpj=1000000 mitigations=off"
 
