@@ -86,34 +86,8 @@ struc slot
 endstruc
 SLOT_FREE               equ 0                   ; links that are none: and makes a link the one, or the other, which is
 SLOT_LAST               equ -1                  ; shorter than mov
-ENTRY_SHIFT             equ 5                   ; struct frame and struct disk_op
-COMPLETION_SHIFT        equ 4                   ; struct completion; a frame's is one more
 NET_HEADER_BYTES        equ 12
 DEPTH_BYTES             equ 256                 ; per frame two rings of two descriptors, per disk operation four
-
-struc ring, -112                                ; the first nine in the order in which virtio_ring fills them in
-.mask:                  resd 1                  ; descriptors - 1
-.not_slot:              resd 1                  ; bits that no slot's number has
-.free_end:              resd 1                  ; indices count on without end
-.number:                resd 1
-.record:                resq 1                  ; nic_record or disk_record
-.used:                  resq 1
-.desc:                  resq 1
-.slots:                 resq 1
-.doorbell:              resq 1
-.op:                    resq 1                  ; the operation that is being built: its entry,
-.stack:                 resq 1                  ; rsp in the call,
-.op_free_end:           resd 1                  ; free_end when it began,
-.op_bytes:              resd 1                  ; bytes so far,
-.avail_index:           resd 1
-.used_index:            resd 1
-.armed_core:            resd 1                  ; core + 1 that its interrupt goes to
-.data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive; 0 of a disk
-.bytes_min:             resd 1                  ; of a frame
-.bytes_span:            resd 1                  ; from the shortest to the longest frame
-.flags_max:             resd 1                  ; flags and segment_kind of a frame, but frame_more
-                        resd 1                  ; the rings behind are aligned to 16
-endstruc
 
 ; -----------------------------------------------------------------------------
 ; Adds the device and finds its registers. Returns from the driver's start routine itself if it is no modern device, or
@@ -357,17 +331,9 @@ virtio_wait:
                 pause
                 cmp     rsi, rcx
                 jb      .again
-                mov     edi, text_device
-                call    console_text
                 mov     rax, [r8 + device.record]
                 mov     eax, [rax]              ; function
-                call    console_hex
-                mov     edi, text_device_dead
-                call    console_text
-                push    -error_timeout
-                pop     rax
-                test    eax, eax
-                ret
+                jmp     device_silent
 .equal:
                 xor     eax, eax
                 ret
@@ -476,26 +442,7 @@ virtio_ring:
 ; OUT   rax 0, or 1, or -unsupported
 ; USES  scratch but r8
 virtio_arm:
-                mov     rsi, [r8 + device.rings + rsi * 8]
-                xor     eax, eax
-                mov     edx, [gs:rax + core_local.index]
-                lea     eax, [rdx + 1]
-                cmp     eax, [rsi + ring.armed_core]
-                je      .routed
-                push    rax
-                push    rsi
-                push    event_queue
-                pop     rcx
-                mov     rdi, [rsi + ring.record]
-                mov     edi, [rdi]              ; function
-                mov     esi, [rsi + ring.number]
-                call    irq_route
-                pop     rsi
-                pop     rcx
-                test    eax, eax
-                js      .unsupported
-                mov     [rsi + ring.armed_core], ecx
-.routed:
+                call    ring_route
                 mov     rdx, [rsi + ring.used]
                 xor     eax, eax
                 xchg    [rsi + avail.flags], ax ; on, and then look (§2.7.7.1): a completion is seen here or interrupts
@@ -507,10 +454,6 @@ virtio_arm:
                 pop     rax
 .done:
                 ret                             ; (the upper half of rax is 0)
-.unsupported:
-                push    -error_unsupported
-                pop     rax
-                ret
 
 ; -----------------------------------------------------------------------------
 ; Returns finished operations and disarms the ring.
@@ -518,7 +461,7 @@ virtio_arm:
 ; IN    r8 device, esi ring, rdx completions, from a receive ring frames, ecx count
 ; OUT   rax how many
 virtio_reap:
-                call    virtio_begin
+                call    ring_begin
                 mov     byte [rsi + avail.flags], AVAIL_NO_INTERRUPT
                 mov     r10d, [rsi + ring.used_index]
                 mov     rax, [rsi + ring.used]
@@ -567,7 +510,7 @@ virtio_reap:
                 mov     ecx, [rsi + ring.data_flags]
                 shr     ecx, 1                  ; DESC_WRITE: they are frames
                 add     ecx, COMPLETION_SHIFT
-                jmp     virtio_end
+                jmp     ring_end
 .completion:
                 mov     rax, [rbp + rdi + slot.cookie]
                 mov     [rdx + completion.cookie], rax
@@ -602,29 +545,6 @@ virtio_reap:
                 jne     .link
                 pop     rdi
                 jmp     .free
-
-; -----------------------------------------------------------------------------
-; Begins a call on a ring: the registers that its routines share.
-;
-; IN    r8 device, esi ring, rdx entries, ecx count
-; OUT   rsi ring, r9d free_end, r10d avail_index, rbx descriptors, rbp slots, r11 end of the entries
-;       three registers on the stack, for virtio_end or virtio_fail to take off
-; USES  rax
-virtio_begin:
-                pop     rax
-                push    rbx
-                push    rbp
-                push    rdx
-                mov     rsi, [r8 + device.rings + rsi * 8]
-                mov     [rsi + ring.stack], rsp
-                mov     rbx, [rsi + ring.desc]
-                mov     rbp, [rsi + ring.slots]
-                mov     r9d, [rsi + ring.free_end]
-                mov     r10d, [rsi + ring.avail_index]
-                mov     r11d, ecx
-                shl     r11, ENTRY_SHIFT
-                add     r11, rdx
-                jmp     rax
 
 ; -----------------------------------------------------------------------------
 ; How far a batch can go: virtio_room_free as far as slots are free.
@@ -710,7 +630,7 @@ virtio_fail:
                 mov     r9d, [rsi + ring.free_end]
                 call    virtio_undo
                 pop     rdx
-                jmp     virtio_leave
+                jmp     ring_leave
 
 ; Marks the slots from r10d to r9d as free; uses rcx rdi.
 virtio_undo:
@@ -741,25 +661,17 @@ virtio_publish:
                 mov     cl, ENTRY_SHIFT
                 mov     [rsi + ring.free_end], r9d
                 cmp     [rsi + ring.avail_index], r10d
-                je      virtio_end
+                je      ring_end
                 mov     [rsi + ring.avail_index], r10d
                 mov     eax, r10d
                 xchg    [rsi + avail.index], ax ; also the barrier before the device's wish is read (§2.7.13.4.1)
                 mov     rax, [rsi + ring.used]
                 test    byte [rax + used.flags], USED_NO_NOTIFY
-                jnz     virtio_end
+                jnz     ring_end
                 mov     rdi, [rsi + ring.doorbell]
                 mov     eax, [rsi + ring.number]
                 call    virtio_notify
-virtio_end:                                     ; cl: bytes of an entry, as a power of two
-                pop     rax
-                sub     edx, eax
-                xchg    eax, edx
-                shr     eax, cl
-virtio_leave:
-                pop     rbp
-                pop     rbx
-                ret
+                jmp     ring_end
 
 ; Rings a doorbell: rdi, with MMIO; eax number of the queue.
 virtio_notify:

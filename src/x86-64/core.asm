@@ -122,11 +122,13 @@ core_entry:
 %include "src/x86-64/device.asm"                ; NIC and disk calls, to their drivers
 %include "src/drivers/drivers.inc"              ; which driver for which PCI function
 %include "src/drivers/virtio.asm"               ; virtio over PCI, split rings
+%include "src/drivers/ring.asm"                 ; rings of virtio and NVMe
 %include "src/drivers/virtio_registers.asm"     ; over PCI or MMIO
 %include "src/drivers/virtio_mmio.asm"          ; virtio over MMIO
 %include "src/drivers/net/virtio_net.asm"
 %include "src/drivers/disk/disk.asm"             ; what all disk drivers check
 %include "src/drivers/disk/virtio_blk.asm"
+%include "src/drivers/disk/nvme.asm"
 core_end:
 
                 absolute 0                      ; the assembler refuses to reserve a negative count: all of it fits

@@ -305,6 +305,25 @@ device_add:
 .done:
                 ret                             ; (and has cleared CF)
 
+; -----------------------------------------------------------------------------
+; Says that a device does not answer.
+;
+; IN    eax  PCI function
+; OUT   rax  -timeout; SF with it
+; USES  rcx rdx rsi rdi
+device_silent:
+                push    rax
+                mov     edi, text_device
+                call    console_text
+                pop     rax
+                call    console_hex
+                mov     edi, text_device_dead
+                call    console_text
+                push    -error_timeout
+                pop     rax
+                test    eax, eax
+                ret
+
 ; A device's address is at eight times the sum of its list's address and its number, plus this: one list lies behind the
 ; other in info, and so do their devices.
 %if machine_info.disks - machine_info.nics != DEVICE_MAX

@@ -98,7 +98,7 @@ virtio_blk_start:
 ; IN    r8 device, esi ring, rdx ops, ecx count
 ; OUT   rax as disk_submit
 virtio_blk_submit:
-                call    virtio_begin
+                call    ring_begin
                 mov     r8, [rsi + ring.record]
 .op:
                 cmp     rdx, r11

@@ -39,7 +39,7 @@ virtio_net_driver:                              ; struct nic_driver
 ; IN    r8 device, esi ring, rdx entries, ecx count
 ; OUT   rax as nic_tx and nic_rx_post
 virtio_net_post:
-                call    virtio_begin
+                call    ring_begin
                 call    virtio_room_free
                 je      virtio_publish
                 mov     ecx, [rsi + ring.data_flags]

@@ -1,0 +1,813 @@
+; NVMe: each active namespace is a disk, and has its share of the controller's I/O queues.
+;
+; A queue's memory comes from the program: depth * 1,024 bytes, d being the depth,
+;
+;     0      submission queue     2 d commands of 64 bytes
+;     128 d  slots                16 bytes for each operation in flight: its completion, should it succeed
+;     192 d  struct ring, and behind its address the offsets of the free slots, 16 bits each
+;     256 d  completion queue     2 d completions of 16 bytes
+;     512 d  page lists           512 bytes for each slot
+;
+; The queues have twice the depth, so that neither is ever full. A command's identifier is its slot's offset. A slot that
+; is not in flight is marked as free: whatever a device completes, none is freed twice.
+;
+; Admin commands are given one at a time, when a disk is opened or closed: disks of one controller are not opened or
+; closed by two cores at once. A controller that does not answer one is disabled, which takes its queues from all its
+; disks; the next disk that is opened enables it again.
+;
+; SPEC  NVM Express 1.4 §3.1 (registers), §4 (queues), §4.3 (page lists), §5 (admin commands), §6 (NVM commands), §7.6.1
+
+NVME_CLASS              equ 0x010802
+NVME_REGISTERS_BYTES    equ 0x2000              ; at least
+NVME_CAP_UNUSABLE       equ 0x000f000f          ; upper half: doorbells that are not packed, pages of more than 4 KiB
+NVME_CAP_TIMEOUT_US     equ 500000
+NVME_CC_ENABLE          equ 4 << 20 | 6 << 16 | 1       ; completions of 16 bytes, commands of 64
+NVME_ADMIN_DELETE_SQ    equ 0
+NVME_ADMIN_CREATE_SQ    equ 1
+NVME_ADMIN_DELETE_CQ    equ 4
+NVME_ADMIN_CREATE_CQ    equ 5
+NVME_ADMIN_IDENTIFY     equ 6
+NVME_ADMIN_SET_FEATURES equ 9
+NVME_FEATURE_QUEUES     equ 7
+NVME_FLUSH              equ 0
+NVME_WRITE              equ 1
+NVME_READ               equ 2
+NVME_ZERO               equ 8
+NVME_DISCARD            equ 9
+NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
+NVME_DEPTH_SHIFT        equ 10
+NVME_DEPTH_MAX          equ 4096                ; an identifier has 16 bits
+NVME_LIST_SHIFT         equ 9
+NVME_BYTES_MAX          equ (1 << NVME_LIST_SHIFT) / 8 * PAGE_BYTES     ; of an operation: the first page and a full list
+NVME_PHASE_BIT          equ 16
+NVME_IDENTIFIED         equ CORE_END_PHYS       ; controller, list of namespaces, namespace: pages that are free at boot
+
+struc nvme_registers
+.cap:                   resq 1
+                        resd 3
+.cc:                    resd 1
+                        resd 1
+.csts:                  resd 1
+                        resd 1
+.aqa:                   resd 1
+.asq:                   resq 1
+.acq:                   resq 1
+                        resb 0x1000 - $
+.doorbells:                                     ; submission tail, completion head, of each queue
+endstruc
+
+struc nvme_command
+.opcode:                resw 1
+.id:                    resw 1
+.namespace:             resd 1
+                        resq 2
+.prp1:                  resq 1
+.prp2:                  resq 1
+.cdw10:                 resd 1
+.cdw11:                 resd 1
+.cdw12:                 resd 1
+                        resd 3
+endstruc
+NVME_COMMAND_SHIFT      equ 6
+
+struc nvme_completion
+.result:                resd 1
+                        resd 2
+.id:                    resw 1
+.status:                resw 1                  ; bit 0: phase
+endstruc
+
+; A controller: two pages, of which the first begins with the admin submission queue and the second with the completion
+; queue. Both have two entries.
+struc nvme_controller
+                        resb 2 << NVME_COMMAND_SHIFT
+.registers:             resq 1
+.function:              resd 1
+.patience_us:           resd 1
+.given:                 resd 1                  ; commands since it was enabled
+endstruc
+NVME_ADMIN_CQ           equ PAGE_BYTES
+
+; The driver's part of struct device, and of struct ring
+struc nvme
+                        resb device.own
+.controller:            resq 1
+.namespace:             resd 1
+.first:                 resd 1                  ; its first queue
+endstruc
+NVME_LISTS              equ ring.op
+NVME_PHASE              equ ring.op_free_end    ; phase bit of the completions to come
+NVME_NAMESPACE          equ ring.data_flags
+NVME_ARMED              equ ring.bytes_min
+NVME_MASK               equ ring.bytes_span     ; control word of its MSI-X entry
+
+nvme_driver:                                    ; struct disk_driver
+                dw      nvme_open - core_start_phys, nvme_close - core_start_phys
+                dw      nvme_submit - core_start_phys, nvme_reap - core_start_phys
+                dw      nvme_arm - core_start_phys
+
+; -----------------------------------------------------------------------------
+; Starts a controller and registers its namespaces.
+;
+; IN    r12  pci_record     rbp  near_variables
+; USES  all but r12
+nvme_start:
+                cmp     dword [r12 + pci_record.bar_bytes], NVME_REGISTERS_BYTES
+                jb      .none                   ; (ports have bit 0 set and are few)
+                movzx   r14d, word [r12 + pci_record.msix_count]
+                sub     r14d, 2
+                jb      .none
+                mov     edi, [r12 + pci_record.function]
+                push    rdi
+                call    pci_use
+                movzx   esi, word [r12 + pci_record.msix]
+                call    pci_get
+                bts     eax, MSIX_ENABLE_BIT    ; or no queue can have an interrupt; its entries are masked
+                call    pci_put
+                mov     edi, 2 * PAGE_BYTES
+                call    arena_take
+                mov     ebx, eax
+                xchg    edi, eax
+                mov     ecx, 2 * PAGE_BYTES / 4
+                xor     eax, eax
+                rep     stosd
+                pop     qword [rbx + nvme_controller.function]
+                mov     rsi, [r12 + pci_record.bar]
+                mov     [rbx + nvme_controller.registers], rsi
+                test    dword [rsi + nvme_registers.cap + 4], NVME_CAP_UNUSABLE
+                jnz     .none
+                mov     eax, [rsi + nvme_registers.cap]
+                shr     eax, 24                 ; timeout
+                inc     eax
+                imul    eax, NVME_CAP_TIMEOUT_US
+                mov     [rbx + nvme_controller.patience_us], eax
+                call    nvme_enable
+                js      .none
+                push    1                       ; the controller
+                pop     rcx
+                xor     edx, edx
+                mov     esi, NVME_IDENTIFIED
+                call    .identify
+                js      .none
+                push    2                       ; the active namespaces
+                pop     rcx
+                xor     edx, edx
+                mov     esi, NVME_IDENTIFIED + PAGE_BYTES
+                call    .identify
+                js      .none
+                push    NVME_FEATURE_QUEUES
+                pop     rcx
+                mov     r9d, (DEVICE_QUEUES_MAX - 1) * 0x10001
+                push    NVME_ADMIN_SET_FEATURES
+                pop     rax
+                call    nvme_admin
+                js      .none
+                movzx   eax, dx                 ; submission queues - 1
+                shr     edx, 16                 ; completion queues - 1
+                cmp     eax, edx
+                cmova   eax, edx
+                cmp     eax, r14d
+                cmova   eax, r14d
+                push    DEVICE_QUEUES_MAX - 1
+                pop     rdx
+                cmp     eax, edx
+                cmova   eax, edx
+                inc     eax
+                mov     r13d, NVME_IDENTIFIED + PAGE_BYTES
+                xor     ecx, ecx
+.count:
+                cmp     dword [r13 + rcx * 4], 1
+                jb      .counted
+                inc     ecx
+                cmp     ecx, eax
+                jb      .count
+.counted:
+                jrcxz   .none
+                xor     edx, edx
+                div     ecx
+                xchg    r14d, eax               ; queues of each
+                push    1
+                pop     r15                     ; first queue
+.namespace:
+                push    rcx
+                mov     edx, [r13]
+                xor     ecx, ecx
+                mov     esi, NVME_IDENTIFIED + 2 * PAGE_BYTES
+                call    .identify
+                js      .next
+                mov     edx, NVME_IDENTIFIED
+                mov     esi, NVME_IDENTIFIED + 2 * PAGE_BYTES
+                mov     al, [rsi + 26]          ; the format it has
+                and     eax, 15
+                mov     ecx, [rsi + 128 + rax * 4]
+                test    cx, cx
+                jnz     .next                   ; with metadata
+                shr     ecx, 16
+                lea     eax, [rcx - 9]          ; the block's size, as a power of two
+                cmp     al, 12 - 9
+                ja      .next
+                push    rbx
+                push    rsi
+                mov     edi, info + machine_info.disks
+                call    device_add
+                pop     rsi
+                pop     rax                     ; the controller
+                jc      .full
+                inc     dword [rdi + list.count]
+                mov     dword [rbx + device.driver], nvme_driver
+                mov     [rbx + nvme.controller], rax
+                mov     [rbx + nvme.first], r15d
+                mov     edi, [r13]
+                mov     [rbx + nvme.namespace], edi
+                mov     edi, [rbx + device.record]
+                xchg    ebx, eax
+                call    .record
+.next:
+                pop     rcx
+                add     r13d, 4
+                add     r15d, r14d
+                loop    .namespace
+.none:
+                ret
+.full:
+                pop     rcx
+                ret
+
+.identify:
+                push    NVME_ADMIN_IDENTIFY
+                pop     rax
+                jmp     nvme_admin
+
+; Fills in a record. IN edi record, edx controller, esi namespace, cl its block's size as a power of two.
+.record:
+                add     edi, disk_record.features
+                mov     al, [rdx + 520]         ; optional commands: discard, zero
+                shr     al, 2
+                and     eax, 3
+                bt      dword [rdx + 525], 0    ; volatile write cache
+                adc     eax, eax
+                bt      dword [rsi + 99], 0     ; write protected
+                adc     eax, eax                ; disk_can_zero, disk_can_discard, disk_write_cache, disk_read_only
+                or      al, disk_pages
+                stosd
+                mov     rax, [rsi]
+                stosq                           ; blocks
+                push    1
+                pop     rax
+                shl     eax, cl
+                stosd                           ; block_bytes
+                movzx   eax, word [rsi + 46]    ; optimal boundary
+                shl     eax, cl
+                xchg    eax, esi
+                mov     eax, NVME_BYTES_MAX / PAGE_BYTES
+                stosd                           ; entry_max
+                mov     cl, [rdx + 77]          ; pages of a transfer, as a power of two
+                shl     eax, 12
+                dec     cl                      ; 0: any
+                cmp     cl, 5
+                jae     .bytes
+                mov     eax, 2 * PAGE_BYTES
+                shl     eax, cl
+.bytes:
+                stosd                           ; bytes_max
+                push    3
+                pop     rax
+                stosd                           ; address_mask
+                xchg    eax, esi
+                stosd                           ; optimal_bytes
+                lea     esi, [rdx + 24]
+                push    40 / 4
+                pop     rcx
+                rep     movsd                   ; model
+                lea     esi, [rdx + 4]
+                mov     cl, 20 / 4
+                rep     movsd                   ; serial
+                mov     eax, r14d
+                stosd                           ; queue_max
+                mov     rax, [rbx + nvme_controller.registers]
+                mov     eax, [rax + nvme_registers.cap]
+                movzx   eax, ax                 ; entries of a queue - 1
+                inc     eax
+                bsr     ecx, eax
+                dec     ecx
+                cmp     cl, 12
+                jbe     .depth
+                mov     cl, 12
+.depth:
+                push    1
+                pop     rax
+                shl     eax, cl
+                stosd                           ; depth_max
+                mov     eax, 1 << NVME_DEPTH_SHIFT
+                stosd                           ; depth_bytes
+                push    1
+                pop     rax
+                stosd                           ; interrupts
+                ret
+
+; -----------------------------------------------------------------------------
+; Enables a controller, whatever state it is in; nvme_stop disables it, so that it leaves all memory alone.
+;
+; IN    rbx  controller
+; OUT   rax  0, or -timeout; SF with it
+; USES  rcx rdx rsi rdi r9
+nvme_enable:
+                call    nvme_stop
+                js      nvme_wait.done
+                lea     edi, [rbx + NVME_ADMIN_CQ]
+                mov     [rbx + nvme_controller.given], eax
+                push    2 * nvme_completion_size / 4
+                pop     rcx
+                rep     stosd
+                mov     rdi, [rbx + nvme_controller.registers]
+                mov     dword [rdi + nvme_registers.aqa], 0x10001       ; two entries each
+                mov     [rdi + nvme_registers.asq], rbx
+                lea     eax, [rbx + NVME_ADMIN_CQ]
+                mov     [rdi + nvme_registers.acq], rax
+                mov     dword [rdi + nvme_registers.cc], NVME_CC_ENABLE
+                inc     r9d
+                jmp     nvme_wait.ready
+nvme_stop:
+                mov     rdi, [rbx + nvme_controller.registers]
+                xor     r9d, r9d
+                mov     [rdi + nvme_registers.cc], r9d
+nvme_wait.ready:
+                add     rdi, nvme_registers.csts
+
+; -----------------------------------------------------------------------------
+; Waits until bit 0 of a dword is as wanted, for as long as the controller may take.
+;
+; IN    rdi  its address     r9b  bit 0: what it has to be     rbx  controller
+; OUT   rax  0, or -timeout and the controller is named; SF with it     ecx  the dword
+; USES  rdx rsi, and rdi if the controller is named
+nvme_wait:
+                push    rdi
+                mov     edi, [rbx + nvme_controller.patience_us]
+                call    time_after
+                pop     rdi
+                xchg    rsi, rax
+.again:
+                call    time_now
+                mov     ecx, [rdi]
+                cmp     ecx, -1
+                je      .silent                 ; the device is gone
+                mov     edx, ecx
+                xor     edx, r9d
+                test    dl, 1
+                jz      .equal
+                pause
+                cmp     rax, rsi
+                jb      .again
+.silent:
+                mov     eax, [rbx + nvme_controller.function]
+                jmp     device_silent
+.equal:
+                xor     eax, eax
+.done:
+                ret
+
+; -----------------------------------------------------------------------------
+; Gives an admin command and waits for its end. A controller that does not answer is disabled.
+;
+; IN    rbx  controller     eax opcode, edx namespace, rsi first page, ecx cdw10, r9d cdw11
+; OUT   rax  0, or -io, or -timeout (it cannot be disabled either); SF with it     edx  result
+; USES  rcx rsi rdi r9
+nvme_admin:
+                mov     rdi, [rbx + nvme_controller.registers]
+                bt      dword [rdi + nvme_registers.csts], 0
+                jnc     .io                     ; not ready
+                push    rdi
+                mov     edi, [rbx + nvme_controller.given]
+                and     edi, 1
+                shl     edi, NVME_COMMAND_SHIFT
+                add     edi, ebx
+                stosd
+                xchg    eax, edx
+                stosd
+                add     edi, nvme_command.prp1 - nvme_command.namespace - 4
+                xchg    rax, rsi
+                stosq
+                add     edi, nvme_command.cdw10 - nvme_command.prp2
+                xchg    eax, ecx
+                stosd
+                xchg    eax, r9d
+                stosd
+                mov     r9d, [rbx + nvme_controller.given]
+                inc     dword [rbx + nvme_controller.given]
+                mov     ecx, r9d
+                and     ecx, 1
+                mov     eax, ecx
+                xor     al, 1                   ; the next entry, of both queues
+                shl     ecx, 4
+                lea     edi, [rbx + rcx + NVME_ADMIN_CQ + nvme_completion.status]
+                shr     r9d, 1
+                not     r9d                     ; the phase is 1 in the first round
+                pop     rsi
+                mov     [rsi + nvme_registers.doorbells], eax
+                push    rsi
+                push    rax
+                call    nvme_wait
+                pop     rdx
+                pop     rsi
+                js      .stuck
+                mov     [rsi + nvme_registers.doorbells + 4], edx
+                mov     edx, [rdi + nvme_completion.result - nvme_completion.status]
+                shr     cx, 1
+                jz      nvme_wait.equal
+.io:
+                push    -error_io
+                pop     rax
+                test    eax, eax
+                ret
+.stuck:
+                call    nvme_stop
+                jns     .io
+                ret
+
+; -----------------------------------------------------------------------------
+; IN    r8 device, esi queues, edx depth, rcx memory
+; OUT   rax 0, or -timeout, -io
+nvme_open:
+                mov     ebp, edx
+                mov     r11, rcx
+                mov     ebx, [r8 + nvme.controller]
+                mov     rdi, [rbx + nvme_controller.registers]
+                mov     eax, [rdi + nvme_registers.csts]
+                and     al, 3                   ; fatal error, ready
+                dec     al
+                jz      .queue
+                push    rsi
+                call    nvme_enable
+                pop     rsi
+                js      nvme_wait.done
+.queue:
+                push    rsi
+                mov     r9d, ebp
+                shl     r9d, 6                  ; 64 d
+                mov     rdi, r11
+                mov     ecx, r9d
+                xor     eax, eax
+                rep     stosq
+                lea     r10, [r9 + r9 * 2]
+                add     r10, r11                ; the ring
+                mov     [r10 + NVME_LISTS], rdi
+                mov     byte [r10 + NVME_PHASE + NVME_PHASE_BIT / 8], 1
+                mov     eax, [r8 + device.queues]
+                inc     dword [r8 + device.queues]
+                lea     ecx, [rax + rax]
+                mov     [r8 + device.rings + rcx * 8], r10
+                add     eax, [r8 + nvme.first]
+                xchg    esi, eax
+                lea     rdi, [r10 + ring]
+                lea     eax, [r9 * 2 - 1]
+                stosd                           ; mask
+                mov     eax, r9d
+                shr     eax, 2
+                sub     eax, completion_size
+                not     eax
+                stosd                           ; not_slot
+                mov     eax, ebp
+                stosd                           ; free_end: free slots
+                xchg    eax, esi
+                stosd                           ; number
+                mov     esi, eax
+                xchg    eax, ecx
+                mov     rax, [r8 + device.record]
+                stosq                           ; record
+                lea     rax, [r11 + r9 * 4]
+                stosq                           ; used
+                mov     rax, r11
+                stosq                           ; desc
+                lea     rax, [r11 + r9 * 2]
+                stosq                           ; slots
+                mov     rdx, rax
+                mov     rax, [rbx + nvme_controller.registers]
+                lea     rax, [rax + rcx * 8 + nvme_registers.doorbells]
+                stosq                           ; doorbell
+                mov     eax, [r8 + nvme.namespace]
+                mov     [r10 + NVME_NAMESPACE], eax
+                mov     rdi, r10
+                xor     eax, eax
+.slot:
+                stosw
+                or      dword [rdx + rax + completion.status], -1
+                add     eax, completion_size
+                test    [r10 + ring.not_slot], eax
+                jz      .slot
+                lea     eax, [rbp * 2 - 1]
+                shl     eax, 16
+                or      ecx, eax                ; entries - 1, queue
+                push    rcx
+                mov     r9d, esi
+                shl     r9d, 16
+                mov     r9b, 3                  ; its interrupt, which is turned on; contiguous
+                mov     rsi, [r10 + ring.used]
+                push    NVME_ADMIN_CREATE_CQ
+                pop     rax
+                push    r9
+                call    nvme_admin
+                pop     r9
+                pop     rcx
+                js      .failed
+                mov     r9b, 1                  ; its completion queue; contiguous
+                mov     rsi, r11
+                push    NVME_ADMIN_CREATE_SQ
+                pop     rax
+                call    nvme_admin
+                js      .failed
+                mov     eax, ebp
+                shl     eax, NVME_DEPTH_SHIFT
+                add     r11, rax
+                pop     rsi
+                cmp     [r8 + device.queues], esi
+                jb      .queue
+                xor     eax, eax
+                ret
+.failed:
+                pop     rsi
+                push    rax
+                call    nvme_close
+                pop     rax
+                ret
+
+; -----------------------------------------------------------------------------
+; Deletes the queues of a disk: what they had in flight is given up. One that is not there, since the controller was
+; disabled meanwhile, is as good as deleted.
+;
+; IN    r8  device
+; OUT   rax 0, or -timeout
+nvme_close:
+                push    rbx
+                mov     ebx, [r8 + nvme.controller]
+                mov     r11d, [r8 + device.queues]
+                and     dword [r8 + device.queues], 0
+.queue:
+                dec     r11d
+                js      .deleted
+                lea     eax, [r11 + r11]
+                mov     rsi, [r8 + device.rings + rax * 8]
+                call    nvme_disarm
+                push    NVME_ADMIN_DELETE_SQ
+                call    .delete
+                push    NVME_ADMIN_DELETE_CQ
+                call    .delete
+                jmp     .queue
+.delete:
+                pop     rdx
+                pop     rax
+                push    rdx
+                mov     ecx, [rsi + ring.number]
+                push    rsi
+                call    nvme_admin
+                pop     rsi
+                cmp     al, -error_timeout & 0xff
+                jne     .continue
+                pop     rdx
+                jmp     .done
+.deleted:
+                xor     eax, eax
+.done:
+                pop     rbx
+.continue:
+                ret
+
+; -----------------------------------------------------------------------------
+; IN    r8 device, esi ring, rdx ops, ecx count
+; OUT   rax as disk_submit
+nvme_submit:
+                call    ring_begin
+.op:
+                cmp     rdx, r11
+                jae     .publish
+                sub     r9d, 1
+                jb      .full
+                mov     r8, [rsi + ring.record]
+                call    disk_check
+                jc      .refused
+                mov     rbx, [rsi + ring.desc]
+                add     rbx, r10
+                movzx   ecx, word [rsi + r9 * 2]
+                mov     [rbx + nvme_command.id], cx
+                push    qword [rdx + disk_op.cookie]
+                pop     qword [rbp + rcx + completion.cookie]
+                push    qword [rdx + disk_op.block]
+                pop     qword [rbx + nvme_command.cdw10]
+                mov     [rbx + nvme_command.cdw12], eax
+                dec     dword [rbx + nvme_command.cdw12]        ; the field counts from 0
+                imul    eax, [r8 + disk_record.block_bytes]
+                shl     rax, 32
+                mov     [rbp + rcx + completion.status], rax    ; and bytes
+                mov     eax, [rsi + NVME_NAMESPACE]
+                mov     [rbx + nvme_command.namespace], eax
+                mov     byte [rbx + nvme_command.opcode], NVME_READ
+                cmp     byte [rdx + disk_op.kind], disk_write
+                jae     .other
+.pages:
+                mov     rax, [rdx + disk_op.address]
+                mov     [rbx + nvme_command.prp1], rax
+                mov     ecx, [rdx + disk_op.bytes]
+                add     rcx, rax
+                or      ax, PAGE_BYTES - 1
+                inc     rax
+                cmp     rax, rcx
+                jb      .list
+                cmp     byte [rdx + disk_op.flags], 0
+                jne     .list
+                and     qword [rbx + nvme_command.prp2], 0
+.queued:
+                mov     rdx, rdi
+                add     r10d, nvme_command_size
+                and     r10d, [rsi + ring.mask]
+                jmp     .op
+.full:
+                inc     r9d
+.publish:
+                mov     cl, ENTRY_SHIFT
+                cmp     r10d, [rsi + ring.avail_index]
+                je      .none
+                mov     [rsi + ring.free_end], r9d
+                mov     [rsi + ring.avail_index], r10d
+                shr     r10d, NVME_COMMAND_SHIFT
+                mov     rdi, [rsi + ring.doorbell]
+                mov     [rdi], r10d
+.none:
+                jmp     ring_end
+
+.other:
+                mov     byte [rbx + nvme_command.opcode], NVME_WRITE
+                mov     eax, 0                  ; (leaves the flags)
+                mov     [rbp + rcx + completion.bytes], eax
+                je      .pages
+                mov     [rbx + nvme_command.prp1], rax
+                mov     [rbx + nvme_command.prp2], rax
+                mov     byte [rbx + nvme_command.opcode], NVME_ZERO
+                cmp     byte [rdx + disk_op.kind], disk_zero
+                je      .queued
+                mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
+                xchg    eax, [rbx + nvme_command.cdw12]
+                inc     eax                     ; blocks
+                jz      .queued                 ; a flush
+                mov     byte [rbx + nvme_command.opcode], NVME_DISCARD
+                mov     r8, [rbx + nvme_command.cdw10]
+                push    NVME_DISCARD_BIT
+                pop     rcx
+                shl     rcx, 32
+                mov     [rbx + nvme_command.cdw10], rcx         ; one range; and cdw11
+                shl     rax, 32
+                push    rax
+                call    nvme_list
+                pop     qword [rax]
+                mov     [rax + 8], r8
+                mov     [rbx + nvme_command.prp1], rax
+                jmp     .queued
+
+.list:                                          ; rax: the next page, rcx: end of the entry
+                push    rax
+                call    nvme_list
+                mov     r8, rax
+                xchg    rax, [rsp]
+.page:
+                cmp     rax, rcx
+                jae     .entry
+                mov     [r8], rax
+                add     r8, 8
+                add     rax, PAGE_BYTES
+                jmp     .page
+.entry:
+                add     rdx, disk_op_size
+                cmp     rdx, rdi
+                je      .listed
+                test    cx, PAGE_BYTES - 1
+                jnz     .range
+                mov     rax, [rdx + disk_op.address]
+                test    ax, PAGE_BYTES - 1
+                jnz     .range
+                mov     ecx, [rdx + disk_op.bytes]
+                add     rcx, rax
+                jmp     .page
+.listed:
+                pop     rax
+                sub     r8, rax
+                cmp     r8d, 8
+                ja      .put
+                mov     rax, [rax]              ; the second of two pages
+.put:
+                mov     [rbx + nvme_command.prp2], rax
+                jmp     .queued
+
+.range:
+                pop     rax
+                push    -error_range
+                pop     rax
+.refused:                                       ; the slots that were taken are free again
+                movzx   ecx, word [rsi + r9 * 2]
+                or      dword [rbp + rcx + completion.status], -1
+                inc     r9d
+                cmp     r9d, [rsi + ring.free_end]
+                jne     .refused
+                pop     rdx
+                jmp     ring_leave
+
+; rax: the page list of the command at rbx
+nvme_list:
+                movzx   eax, word [rbx + nvme_command.id]
+                shl     eax, NVME_LIST_SHIFT - COMPLETION_SHIFT
+                add     rax, [rsi + NVME_LISTS]
+                ret
+
+; -----------------------------------------------------------------------------
+; IN    r8 device, esi ring, rdx completions, ecx count
+; OUT   rax how many
+nvme_reap:
+                call    ring_begin
+                call    nvme_disarm
+                add     r11, rdx
+                shr     r11, 1                  ; completions have half the bytes of what ring_begin counts in
+                mov     rbx, [rsi + ring.used]
+                mov     r10d, [rsi + ring.used_index]
+                mov     r8d, [rsi + ring.mask]
+                shr     r8d, NVME_COMMAND_SHIFT - COMPLETION_SHIFT
+                jmp     .first
+.next:
+                mov     ecx, [rbx + r10 + nvme_completion.id]
+                xor     ecx, [rsi + NVME_PHASE]
+                movzx   eax, cx
+                shr     ecx, 16                 ; status and phase: 0 if new and good
+                test    cl, 1
+                jnz     .done
+                test    [rsi + ring.not_slot], eax
+                jnz     .skip                   ; not to be believed
+                cmp     dword [rbp + rax + completion.status], 0
+                jne     .skip
+                movups  xmm0, [rbp + rax]
+                movups  [rdx], xmm0
+                or      dword [rbp + rax + completion.status], -1
+                mov     [rsi + r9 * 2], ax
+                inc     r9d
+                test    ecx, ecx
+                jnz     .failed
+.good:
+                add     rdx, completion_size
+.skip:
+                add     r10d, completion_size
+                and     r10d, r8d
+                jz      .wrap
+.first:
+                cmp     rdx, r11
+                jb      .next
+.done:
+                mov     [rsi + ring.free_end], r9d
+                cmp     r10d, [rsi + ring.used_index]
+                mov     [rsi + ring.used_index], r10d
+                je      .none
+                shr     r10d, COMPLETION_SHIFT
+                mov     rdi, [rsi + ring.doorbell]
+                mov     [rdi + 4], r10d
+.none:
+                mov     cl, COMPLETION_SHIFT
+                jmp     ring_end
+.failed:
+                mov     eax, -error_io & 0xffffffff
+                mov     [rdx + completion.status], rax          ; and no bytes
+                jmp     .good
+.wrap:
+                btc     dword [rsi + NVME_PHASE], NVME_PHASE_BIT
+                jmp     .first
+
+; -----------------------------------------------------------------------------
+; Lets a ring interrupt this core, unless work is there already.
+;
+; While its MSI-X entry is masked, a completion makes the entry pending, and it interrupts when it is unmasked. So whether
+; a completion comes before the entry is unmasked, before the look at the queue or after it: it is seen here or
+; interrupts. One that was polled while the entry was masked may interrupt too, once and for nothing.
+;
+; IN    r8 device, esi ring
+; OUT   rax 0, or 1, or -unsupported
+; USES  scratch but r8
+nvme_arm:
+                call    ring_route
+                je      .routed
+                sub     rdi, 4
+                mov     [rsi + NVME_MASK], rdi
+.routed:
+                mov     rdi, [rsi + NVME_MASK]
+                and     dword [rdi], 0
+                mov     byte [rsi + NVME_ARMED], 1
+                mov     eax, [rsi + ring.used_index]
+                add     rax, [rsi + ring.used]
+                mov     eax, [rax + nvme_completion.id]
+                xor     eax, [rsi + NVME_PHASE]
+                shr     eax, NVME_PHASE_BIT
+                and     eax, 1
+                xor     al, 1
+                ret
+
+; Masks a ring's MSI-X entry if it is armed. IN rsi ring; uses rdi.
+nvme_disarm:
+                cmp     byte [rsi + NVME_ARMED], 0
+                je      .done
+                mov     byte [rsi + NVME_ARMED], 0
+                mov     rdi, [rsi + NVME_MASK]
+                mov     byte [rdi], 1
+.done:
+                ret

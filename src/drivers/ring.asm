@@ -1,0 +1,103 @@
+; Rings in the program's memory: what the drivers of virtio and NVMe have in common. Routines have an address inside a
+; ring's memory, and reach struct ring below it with short offsets.
+
+ENTRY_SHIFT             equ 5                   ; struct frame and struct disk_op
+COMPLETION_SHIFT        equ 4                   ; struct completion; a frame's is one more
+
+struc ring, -112                                ; the first nine in the order in which drivers fill them in
+.mask:                  resd 1                  ; descriptors - 1; NVMe: bytes of the submission queue - 1
+.not_slot:              resd 1                  ; bits that no slot's number has
+.free_end:              resd 1                  ; indices count on without end
+.number:                resd 1                  ; of the device's, and of its MSI-X entry
+.record:                resq 1                  ; nic_record or disk_record
+.used:                  resq 1                  ; used ring, completion queue
+.desc:                  resq 1                  ; descriptors, submission queue
+.slots:                 resq 1                  ; what the driver notes of each operation in flight
+.doorbell:              resq 1
+.op:                    resq 1                  ; the operation that is being built: its entry,
+.stack:                 resq 1                  ; rsp in the call,
+.op_free_end:           resd 1                  ; free_end when it began,
+.op_bytes:              resd 1                  ; bytes so far,
+.avail_index:           resd 1
+.used_index:            resd 1
+.routed_core:           resd 1                  ; core + 1 that its interrupt goes to
+.data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive; 0 of a disk
+.bytes_min:             resd 1                  ; of a frame
+.bytes_span:            resd 1                  ; from the shortest to the longest frame
+.flags_max:             resd 1                  ; flags and segment_kind of a frame, but frame_more
+                        resd 1                  ; the rings behind are aligned to 16
+endstruc
+
+; -----------------------------------------------------------------------------
+; Ends what ring_begin began: the result is how many entries were dealt with.
+;
+; IN    rdx behind the last entry, cl bytes of an entry, as a power of two
+; OUT   rax
+ring_end:
+                pop     rax
+                sub     edx, eax
+                xchg    eax, edx
+                shr     eax, cl
+ring_leave:
+                pop     rbp
+                pop     rbx
+                ret
+
+; -----------------------------------------------------------------------------
+; Begins a call on a ring: the registers that its routines share.
+;
+; IN    r8 device, esi ring, rdx entries, ecx count
+; OUT   rsi ring, r9d free_end, r10d avail_index, rbx descriptors, rbp slots, r11 end of the entries
+;       three registers on the stack, for ring_end or ring_leave to take off
+; USES  rax
+ring_begin:
+                pop     rax
+                push    rbx
+                push    rbp
+                push    rdx
+                mov     rsi, [r8 + device.rings + rsi * 8]
+                mov     [rsi + ring.stack], rsp
+                mov     rbx, [rsi + ring.desc]
+                mov     rbp, [rsi + ring.slots]
+                mov     r9d, [rsi + ring.free_end]
+                mov     r10d, [rsi + ring.avail_index]
+                mov     r11d, ecx
+                shl     r11, ENTRY_SHIFT
+                add     r11, rdx
+                jmp     rax
+
+; -----------------------------------------------------------------------------
+; Routes a ring's interrupt to this core, unless it is so already. Returns from the caller itself, with -unsupported, if
+; that cannot be.
+;
+; IN    r8 device, esi ring
+; OUT   rsi ring; ZF set, or rdi behind the MSI-X entry, which may interrupt now
+; USES  rax rcx rdx rdi r9 to r11
+ring_route:
+                mov     rsi, [r8 + device.rings + rsi * 8]
+                xor     eax, eax
+                mov     edx, [gs:rax + core_local.index]
+                lea     eax, [rdx + 1]
+                cmp     eax, [rsi + ring.routed_core]
+                je      .done
+                push    rax
+                push    rsi
+                push    event_queue
+                pop     rcx
+                mov     rdi, [rsi + ring.record]
+                mov     edi, [rdi]              ; function
+                mov     esi, [rsi + ring.number]
+                call    irq_route
+                pop     rsi
+                pop     rcx
+                test    eax, eax
+                js      .unsupported
+                mov     [rsi + ring.routed_core], ecx
+                inc     eax                     ; (clears ZF)
+.done:
+                ret
+.unsupported:
+                pop     rcx
+                push    -error_unsupported
+                pop     rax
+                ret
