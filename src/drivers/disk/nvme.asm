@@ -36,11 +36,12 @@ NVME_ZERO               equ 8
 NVME_DISCARD            equ 9
 NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
 NVME_DEPTH_SHIFT        equ 10
-NVME_DEPTH_MAX          equ 4096                ; an identifier has 16 bits
+NVME_DEPTH_MAX          equ 128                 ; half of what every controller's queues can have
 NVME_LIST_SHIFT         equ 9
 NVME_BYTES_MAX          equ (1 << NVME_LIST_SHIFT) / 8 * PAGE_BYTES     ; of an operation: the first page and a full list
-NVME_PHASE_BIT          equ 16
-NVME_IDENTIFIED         equ CORE_END_PHYS       ; controller, list of namespaces, namespace: pages that are free at boot
+NVME_PHASE_BIT          equ 16                  ; in the last dword of a completion
+NVME_STATUS_SHIFT       equ 17                  ; likewise
+NVME_IDENTIFIED         equ CORE_END_PHYS       ; namespace, controller, list of namespaces: pages that are free at boot
 
 struc nvme_registers
 .cap:                   resq 1
@@ -78,15 +79,17 @@ struc nvme_completion
 endstruc
 
 ; A controller: two pages, of which the first begins with the admin submission queue and the second with the completion
-; queue. Both have two entries.
-struc nvme_controller
-                        resb 2 << NVME_COMMAND_SHIFT
-.registers:             resq 1
+; queue. Both have two entries. Routines have the address of this struct, behind the commands.
+struc nvme_controller, -(2 << NVME_COMMAND_SHIFT)
+.commands:              resb 2 << NVME_COMMAND_SHIFT
 .function:              resd 1
 .patience_us:           resd 1
-.given:                 resd 1                  ; commands since it was enabled
+.registers:             resq 1
+.next:                  resd 1                  ; offset of the command to give next
+                        resb PAGE_BYTES - 20 - (2 << NVME_COMMAND_SHIFT)
+.completions:
 endstruc
-NVME_ADMIN_CQ           equ PAGE_BYTES
+NVME_ADMIN_ID_BIT       equ 16                  ; in the first dword of a command and the last one of a completion
 
 ; The driver's part of struct device, and of struct ring
 struc nvme
@@ -112,60 +115,56 @@ nvme_driver:                                    ; struct disk_driver
 ; IN    r12  pci_record     rbp  near_variables
 ; USES  all but r12
 nvme_start:
-                cmp     dword [r12 + pci_record.bar_bytes], NVME_REGISTERS_BYTES
-                jb      .none                   ; (ports have bit 0 set and are few)
+                mov     edi, [r12 + pci_record.function]
+                call    pci_use
                 movzx   r14d, word [r12 + pci_record.msix_count]
                 sub     r14d, 2
                 jb      .none
-                mov     edi, [r12 + pci_record.function]
-                push    rdi
-                call    pci_use
                 movzx   esi, word [r12 + pci_record.msix]
                 call    pci_get
                 bts     eax, MSIX_ENABLE_BIT    ; or no queue can have an interrupt; its entries are masked
                 call    pci_put
-                mov     edi, 2 * PAGE_BYTES
-                call    arena_take
-                mov     ebx, eax
-                xchg    edi, eax
-                mov     ecx, 2 * PAGE_BYTES / 4
-                xor     eax, eax
-                rep     stosd
-                pop     qword [rbx + nvme_controller.function]
                 mov     rsi, [r12 + pci_record.bar]
-                mov     [rbx + nvme_controller.registers], rsi
+                cmp     dword [r12 + pci_record.bar_bytes], NVME_REGISTERS_BYTES
+                jb      .none                   ; (ports have bit 0 set and are few)
                 test    dword [rsi + nvme_registers.cap + 4], NVME_CAP_UNUSABLE
                 jnz     .none
-                mov     eax, [rsi + nvme_registers.cap]
-                shr     eax, 24                 ; timeout
-                inc     eax
-                imul    eax, NVME_CAP_TIMEOUT_US
-                mov     [rbx + nvme_controller.patience_us], eax
+                mov     edx, [rsi + nvme_registers.cap]
+                cmp     dx, 2 * NVME_DEPTH_MAX - 1      ; entries of a queue - 1
+                jb      .none
+                push    rdi
+                mov     edi, 2 * PAGE_BYTES
+                call    arena_take
+                xchg    edi, eax
+                xor     eax, eax
+                push    (2 << NVME_COMMAND_SHIFT) / 4
+                pop     rcx
+                rep     stosd
+                mov     ebx, edi
+                pop     rax
+                stosd                           ; function
+                shr     edx, 24                 ; timeout
+                inc     edx
+                imul    eax, edx, NVME_CAP_TIMEOUT_US
+                stosd                           ; patience_us
+                xchg    rax, rsi
+                stosq                           ; registers
                 call    nvme_enable
                 js      .none
                 push    1                       ; the controller
                 pop     rcx
-                xor     edx, edx
-                mov     esi, NVME_IDENTIFIED
                 call    .identify
-                js      .none
                 push    2                       ; the active namespaces
                 pop     rcx
-                xor     edx, edx
-                mov     esi, NVME_IDENTIFIED + PAGE_BYTES
                 call    .identify
-                js      .none
+                mov     r13d, esi
                 push    NVME_FEATURE_QUEUES
                 pop     rcx
                 mov     r9d, (DEVICE_QUEUES_MAX - 1) * 0x10001
                 push    NVME_ADMIN_SET_FEATURES
                 pop     rax
-                call    nvme_admin
-                js      .none
-                movzx   eax, dx                 ; submission queues - 1
-                shr     edx, 16                 ; completion queues - 1
-                cmp     eax, edx
-                cmova   eax, edx
+                call    .command
+                movzx   eax, dx                 ; submission queues - 1; of the other kind there are no fewer
                 cmp     eax, r14d
                 cmova   eax, r14d
                 push    DEVICE_QUEUES_MAX - 1
@@ -173,30 +172,48 @@ nvme_start:
                 cmp     eax, edx
                 cmova   eax, edx
                 inc     eax
-                mov     r13d, NVME_IDENTIFIED + PAGE_BYTES
-                xor     ecx, ecx
+                xor     r11d, r11d
 .count:
-                cmp     dword [r13 + rcx * 4], 1
+                cmp     dword [r13 + r11 * 4], 1
                 jb      .counted
-                inc     ecx
-                cmp     ecx, eax
+                inc     r11d
+                cmp     r11d, eax
                 jb      .count
 .counted:
-                jrcxz   .none
+                test    r11d, r11d
+                jz      .none
                 xor     edx, edx
-                div     ecx
+                div     r11d
                 xchg    r14d, eax               ; queues of each
                 push    1
                 pop     r15                     ; first queue
+                jmp     .namespace
+
+; Gives a command, and returns from nvme_start itself if it fails. .identify: IN ecx what, edx whose; OUT esi the answer.
+.identify:
+                mov     esi, ecx
+                shl     esi, 12
+                add     esi, NVME_IDENTIFIED
+                push    NVME_ADMIN_IDENTIFY
+                pop     rax
+.command:
+                push    rsi
+                call    nvme_admin
+                pop     rsi
+                jns     .none
+                pop     rax
+.none:
+                ret
+
+.next:
+                add     r13d, 4
+                add     r15d, r14d
+                dec     r11d
+                jz      .none
 .namespace:
-                push    rcx
-                mov     edx, [r13]
                 xor     ecx, ecx
-                mov     esi, NVME_IDENTIFIED + 2 * PAGE_BYTES
+                mov     edx, [r13]
                 call    .identify
-                js      .next
-                mov     edx, NVME_IDENTIFIED
-                mov     esi, NVME_IDENTIFIED + 2 * PAGE_BYTES
                 mov     al, [rsi + 26]          ; the format it has
                 and     eax, 15
                 mov     ecx, [rsi + 128 + rax * 4]
@@ -212,34 +229,18 @@ nvme_start:
                 call    device_add
                 pop     rsi
                 pop     rax                     ; the controller
-                jc      .full
+                jc      .none
                 inc     dword [rdi + list.count]
-                mov     dword [rbx + device.driver], nvme_driver
-                mov     [rbx + nvme.controller], rax
-                mov     [rbx + nvme.first], r15d
-                mov     edi, [r13]
-                mov     [rbx + nvme.namespace], edi
                 mov     edi, [rbx + device.record]
+                add     rbx, device.own
+                mov     dword [rbx + device.driver - device.own], nvme_driver
+                mov     [rbx + nvme.controller - device.own], rax
+                mov     [rbx + nvme.first - device.own], r15d
+                mov     edx, [r13]
+                mov     [rbx + nvme.namespace - device.own], edx
                 xchg    ebx, eax
-                call    .record
-.next:
-                pop     rcx
-                add     r13d, 4
-                add     r15d, r14d
-                loop    .namespace
-.none:
-                ret
-.full:
-                pop     rcx
-                ret
 
-.identify:
-                push    NVME_ADMIN_IDENTIFY
-                pop     rax
-                jmp     nvme_admin
-
-; Fills in a record. IN edi record, edx controller, esi namespace, cl its block's size as a power of two.
-.record:
+                mov     edx, NVME_IDENTIFIED + PAGE_BYTES       ; of the controller
                 add     edi, disk_record.features
                 mov     al, [rdx + 520]         ; optional commands: discard, zero
                 shr     al, 2
@@ -259,7 +260,8 @@ nvme_start:
                 movzx   eax, word [rsi + 46]    ; optimal boundary
                 shl     eax, cl
                 xchg    eax, esi
-                mov     eax, NVME_BYTES_MAX / PAGE_BYTES
+                push    NVME_BYTES_MAX / PAGE_BYTES
+                pop     rax
                 stosd                           ; entry_max
                 mov     cl, [rdx + 77]          ; pages of a transfer, as a power of two
                 shl     eax, 12
@@ -284,26 +286,14 @@ nvme_start:
                 rep     movsd                   ; serial
                 mov     eax, r14d
                 stosd                           ; queue_max
-                mov     rax, [rbx + nvme_controller.registers]
-                mov     eax, [rax + nvme_registers.cap]
-                movzx   eax, ax                 ; entries of a queue - 1
-                inc     eax
-                bsr     ecx, eax
-                dec     ecx
-                cmp     cl, 12
-                jbe     .depth
-                mov     cl, 12
-.depth:
-                push    1
-                pop     rax
-                shl     eax, cl
+                mov     eax, NVME_DEPTH_MAX
                 stosd                           ; depth_max
-                mov     eax, 1 << NVME_DEPTH_SHIFT
+                mov     ax, 1 << NVME_DEPTH_SHIFT
                 stosd                           ; depth_bytes
                 push    1
                 pop     rax
                 stosd                           ; interrupts
-                ret
+                jmp     .next
 
 ; -----------------------------------------------------------------------------
 ; Enables a controller, whatever state it is in; nvme_stop disables it, so that it leaves all memory alone.
@@ -314,15 +304,12 @@ nvme_start:
 nvme_enable:
                 call    nvme_stop
                 js      nvme_wait.done
-                lea     edi, [rbx + NVME_ADMIN_CQ]
-                mov     [rbx + nvme_controller.given], eax
-                push    2 * nvme_completion_size / 4
-                pop     rcx
-                rep     stosd
                 mov     rdi, [rbx + nvme_controller.registers]
                 mov     dword [rdi + nvme_registers.aqa], 0x10001       ; two entries each
-                mov     [rdi + nvme_registers.asq], rbx
-                lea     eax, [rbx + NVME_ADMIN_CQ]
+                mov     [rbx + nvme_controller.next], eax
+                lea     eax, [rbx + nvme_controller.commands]
+                mov     [rdi + nvme_registers.asq], rax
+                add     eax, PAGE_BYTES
                 mov     [rdi + nvme_registers.acq], rax
                 mov     dword [rdi + nvme_registers.cc], NVME_CC_ENABLE
                 inc     r9d
@@ -376,11 +363,10 @@ nvme_admin:
                 mov     rdi, [rbx + nvme_controller.registers]
                 bt      dword [rdi + nvme_registers.csts], 0
                 jnc     .io                     ; not ready
-                push    rdi
-                mov     edi, [rbx + nvme_controller.given]
-                and     edi, 1
-                shl     edi, NVME_COMMAND_SHIFT
-                add     edi, ebx
+                mov     edi, [rbx + nvme_controller.next]
+                xor     byte [rbx + nvme_controller.next], nvme_command_size
+                lea     edi, [rbx + rdi + nvme_controller.commands]
+                bts     eax, NVME_ADMIN_ID_BIT
                 stosd
                 xchg    eax, edx
                 stosd
@@ -392,27 +378,24 @@ nvme_admin:
                 stosd
                 xchg    eax, r9d
                 stosd
-                mov     r9d, [rbx + nvme_controller.given]
-                inc     dword [rbx + nvme_controller.given]
-                mov     ecx, r9d
-                and     ecx, 1
-                mov     eax, ecx
-                xor     al, 1                   ; the next entry, of both queues
-                shl     ecx, 4
-                lea     edi, [rbx + rcx + NVME_ADMIN_CQ + nvme_completion.status]
-                shr     r9d, 1
-                not     r9d                     ; the phase is 1 in the first round
-                pop     rsi
+                mov     eax, [rbx + nvme_controller.next]
+                shr     eax, NVME_COMMAND_SHIFT - COMPLETION_SHIFT
+                lea     edi, [rbx + nvme_controller.completions + nvme_completion_size + nvme_completion.id]
+                sub     edi, eax                ; where this one ends
+                and     dword [rdi], 0          ; so that it is seen to come: its lowest bit is the identifier's
+                shr     eax, COMPLETION_SHIFT
+                mov     rsi, [rbx + nvme_controller.registers]
                 mov     [rsi + nvme_registers.doorbells], eax
                 push    rsi
                 push    rax
+                mov     r9b, 1
                 call    nvme_wait
                 pop     rdx
                 pop     rsi
                 js      .stuck
                 mov     [rsi + nvme_registers.doorbells + 4], edx
-                mov     edx, [rdi + nvme_completion.result - nvme_completion.status]
-                shr     cx, 1
+                mov     edx, [rdi + nvme_completion.result - nvme_completion.id]
+                shr     ecx, NVME_STATUS_SHIFT
                 jz      nvme_wait.equal
 .io:
                 push    -error_io
@@ -442,22 +425,20 @@ nvme_open:
                 js      nvme_wait.done
 .queue:
                 push    rsi
-                mov     r9d, ebp
-                shl     r9d, 6                  ; 64 d
+                mov     ecx, ebp
+                shl     ecx, 6
+                mov     r9d, ecx                ; 64 d
                 mov     rdi, r11
-                mov     ecx, r9d
                 xor     eax, eax
-                rep     stosq
+                rep     stosq                   ; up to the page lists
                 lea     r10, [r9 + r9 * 2]
                 add     r10, r11                ; the ring
-                mov     [r10 + NVME_LISTS], rdi
-                mov     byte [r10 + NVME_PHASE + NVME_PHASE_BIT / 8], 1
-                mov     eax, [r8 + device.queues]
+                mov     ecx, [r8 + device.queues]
                 inc     dword [r8 + device.queues]
-                lea     ecx, [rax + rax]
-                mov     [r8 + device.rings + rcx * 8], r10
-                add     eax, [r8 + nvme.first]
-                xchg    esi, eax
+                lea     eax, [rcx + rcx]
+                mov     [r8 + device.rings + rax * 8], r10
+                add     ecx, [r8 + nvme.first]
+                push    rdi
                 lea     rdi, [r10 + ring]
                 lea     eax, [r9 * 2 - 1]
                 stosd                           ; mask
@@ -468,24 +449,26 @@ nvme_open:
                 stosd                           ; not_slot
                 mov     eax, ebp
                 stosd                           ; free_end: free slots
-                xchg    eax, esi
+                mov     eax, ecx
                 stosd                           ; number
-                mov     esi, eax
-                xchg    eax, ecx
                 mov     rax, [r8 + device.record]
                 stosq                           ; record
-                lea     rax, [r11 + r9 * 4]
+                lea     rsi, [r11 + r9 * 4]
+                mov     rax, rsi
                 stosq                           ; used
                 mov     rax, r11
                 stosq                           ; desc
-                lea     rax, [r11 + r9 * 2]
+                lea     rdx, [r11 + r9 * 2]
+                mov     rax, rdx
                 stosq                           ; slots
-                mov     rdx, rax
                 mov     rax, [rbx + nvme_controller.registers]
                 lea     rax, [rax + rcx * 8 + nvme_registers.doorbells]
                 stosq                           ; doorbell
+                pop     rax
+                stosq                           ; NVME_LISTS
                 mov     eax, [r8 + nvme.namespace]
                 mov     [r10 + NVME_NAMESPACE], eax
+                mov     byte [r10 + NVME_PHASE + NVME_PHASE_BIT / 8], 1
                 mov     rdi, r10
                 xor     eax, eax
 .slot:
@@ -494,27 +477,18 @@ nvme_open:
                 add     eax, completion_size
                 test    [r10 + ring.not_slot], eax
                 jz      .slot
+                mov     r9d, ecx
+                shl     r9d, 16                 ; its interrupt, later its completion queue
+                mov     r9b, 3                  ; which is turned on; contiguous
                 lea     eax, [rbp * 2 - 1]
                 shl     eax, 16
                 or      ecx, eax                ; entries - 1, queue
-                push    rcx
-                mov     r9d, esi
-                shl     r9d, 16
-                mov     r9b, 3                  ; its interrupt, which is turned on; contiguous
-                mov     rsi, [r10 + ring.used]
                 push    NVME_ADMIN_CREATE_CQ
-                pop     rax
-                push    r9
-                call    nvme_admin
-                pop     r9
-                pop     rcx
-                js      .failed
-                mov     r9b, 1                  ; its completion queue; contiguous
+                call    .create
                 mov     rsi, r11
+                mov     r9b, 1
                 push    NVME_ADMIN_CREATE_SQ
-                pop     rax
-                call    nvme_admin
-                js      .failed
+                call    .create
                 mov     eax, ebp
                 shl     eax, NVME_DEPTH_SHIFT
                 add     r11, rax
@@ -523,11 +497,23 @@ nvme_open:
                 jb      .queue
                 xor     eax, eax
                 ret
-.failed:
+.create:
+                pop     rdx
+                pop     rax
+                push    rdx
+                push    rcx
+                push    r9
+                xor     edx, edx
+                call    nvme_admin
+                pop     r9
+                pop     rcx
+                jns     .created
+                pop     rdx
                 pop     rsi
                 push    rax
                 call    nvme_close
                 pop     rax
+.created:
                 ret
 
 ; -----------------------------------------------------------------------------
