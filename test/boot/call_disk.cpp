@@ -1,5 +1,6 @@
 // The disk calls with every bad argument: the listed error, and a queue that works as before after each.
 // boot: --disk "$work/disk$(truncate -s 1M "$work/disk")"
+// boot: --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model nvme
 #include "check.hpp"
 
 #include <algorithm>
@@ -123,7 +124,9 @@ void queue_refuses() {
     bad.flags = disk_more;
     wrong(error::range, bad);  // nothing follows
   }
-  for (u16 const kind : {u16{2}, u16{3}, u16{5}, u16{128}, u16{0xFF}}) wrong(error::range, operation(2, kind));
+  for (u8 const kind : {u8{2}, u8{3}, u8{5}, u8{10}, u8{12}, u8{14}, u8{128}, u8{0xFF}}) {
+    wrong(error::range, operation(2, kind));
+  }
   disk_op bad = operation(2, disk_flush, 0, 0);
   bad.flags = disk_more;
   wrong(error::range, bad);
@@ -131,23 +134,30 @@ void queue_refuses() {
 
 /// An operation of several entries that is wrong as a whole.
 void parts_refuse() {
-  disk_op parts[3] = {operation(1, disk_read, 0, 256), operation(0, disk_read, 0, 128), operation(0, disk_read, 0, 128)};
+  bool const pages = (the_disk().features & disk_pages) != 0;
+  disk_op parts[3] = {operation(1, disk_read, 0, 256), operation(0, disk_read, 0, pages ? 4096 : 128),
+                      operation(0, disk_read, 0, pages ? 256 : 128)};
+  if (pages) parts[0].address += page_bytes - 256;
+  u32 const last = parts[2].bytes;
   auto const submit = calling(core().disk_submit);
   parts[0].flags = parts[1].flags = disk_more;
   submit.gives(3, 0, 0, parts, 3);
   same(static_cast<i64>(finished().cookie), 1);
   submit.refuses(error::range, 0, 0, parts, 2);  // the last one is missing
-  parts[2].bytes = 129;
+  parts[2].bytes = last + 1;
   submit.refuses(error::range, 0, 0, parts, 3);
   parts[2].bytes = 0;
   submit.refuses(error::range, 0, 0, parts, 3);
-  parts[2].bytes = 0xFFFFFF80;  // the sum wraps
+  parts[2].bytes = 0u - last;  // the sum wraps
   submit.refuses(error::range, 0, 0, parts, 3);
-  parts[2].bytes = 128;
+  parts[2].bytes = last;
   parts[2].address = 0;
   submit.refuses(error::pointer, 0, 0, parts, 3);
-  parts[2].address = parts[0].address;
+  parts[2].address = address(buffer);
   parts[0].block = the_disk().blocks;
+  submit.refuses(error::range, 0, 0, parts, 3);
+  parts[0].block = 0;
+  parts[1].flags |= 1;  // there is no such flag
   submit.refuses(error::range, 0, 0, parts, 3);
   reads();
 }

@@ -85,7 +85,7 @@ struc nvme_controller, -(2 << NVME_COMMAND_SHIFT)
 .function:              resd 1
 .patience_us:           resd 1
 .registers:             resq 1
-.next:                  resd 1                  ; offset of the command to give next
+.next:                  resd 1                  ; offset of the command to give next; below 0: it has to be enabled
                         resb PAGE_BYTES - 20 - (2 << NVME_COMMAND_SHIFT)
 .completions:
 endstruc
@@ -189,7 +189,7 @@ nvme_start:
                 pop     r15                     ; first queue
                 jmp     .namespace
 
-; Gives a command, and returns from nvme_start itself if it fails. .identify: IN ecx what, edx whose; OUT esi the answer.
+; Gives a command; if it fails, disables the controller and returns from nvme_start itself. .identify: IN ecx what, edx whose; OUT esi the answer.
 .identify:
                 mov     esi, ecx
                 shl     esi, 12
@@ -202,6 +202,7 @@ nvme_start:
                 pop     rsi
                 jns     .none
                 pop     rax
+                jmp     nvme_stop
 .none:
                 ret
 
@@ -346,6 +347,7 @@ nvme_wait:
                 cmp     rax, rsi
                 jb      .again
 .silent:
+                or      dword [rbx + nvme_controller.next], -1
                 mov     eax, [rbx + nvme_controller.function]
                 jmp     device_silent
 .equal:
@@ -354,16 +356,15 @@ nvme_wait:
                 ret
 
 ; -----------------------------------------------------------------------------
-; Gives an admin command and waits for its end. A controller that does not answer is disabled.
+; Gives an admin command and waits for its end. After one that was not answered, others fail until nvme_enable.
 ;
 ; IN    rbx  controller     eax opcode, edx namespace, rsi first page, ecx cdw10, r9d cdw11
-; OUT   rax  0, or -io, or -timeout (it cannot be disabled either); SF with it     edx  result
+; OUT   rax  0, or -io, -timeout; SF with it     edx  result
 ; USES  rcx rsi rdi r9
 nvme_admin:
-                mov     rdi, [rbx + nvme_controller.registers]
-                bt      dword [rdi + nvme_registers.csts], 0
-                jnc     .io                     ; not ready
                 mov     edi, [rbx + nvme_controller.next]
+                test    edi, edi
+                js      .io                     ; not enabled
                 xor     byte [rbx + nvme_controller.next], nvme_command_size
                 lea     edi, [rbx + rdi + nvme_controller.commands]
                 bts     eax, NVME_ADMIN_ID_BIT
@@ -392,7 +393,7 @@ nvme_admin:
                 call    nvme_wait
                 pop     rdx
                 pop     rsi
-                js      .stuck
+                js      nvme_wait.done
                 mov     [rsi + nvme_registers.doorbells + 4], edx
                 mov     edx, [rdi + nvme_completion.result - nvme_completion.id]
                 shr     ecx, NVME_STATUS_SHIFT
@@ -402,10 +403,6 @@ nvme_admin:
                 pop     rax
                 test    eax, eax
                 ret
-.stuck:
-                call    nvme_stop
-                jns     .io
-                ret
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, esi queues, edx depth, rcx memory
@@ -414,11 +411,8 @@ nvme_open:
                 mov     ebp, edx
                 mov     r11, rcx
                 mov     ebx, [r8 + nvme.controller]
-                mov     rdi, [rbx + nvme_controller.registers]
-                mov     eax, [rdi + nvme_registers.csts]
-                and     al, 3                   ; fatal error, ready
-                dec     al
-                jz      .queue
+                cmp     dword [rbx + nvme_controller.next], 0
+                jns     .queue
                 push    rsi
                 call    nvme_enable
                 pop     rsi
@@ -533,28 +527,23 @@ nvme_close:
                 lea     eax, [r11 + r11]
                 mov     rsi, [r8 + device.rings + rax * 8]
                 call    nvme_disarm
-                push    NVME_ADMIN_DELETE_SQ
-                call    .delete
                 push    NVME_ADMIN_DELETE_CQ
-                call    .delete
-                jmp     .queue
-.delete:
-                pop     rdx
+                push    NVME_ADMIN_DELETE_SQ
                 pop     rax
-                push    rdx
                 mov     ecx, [rsi + ring.number]
-                push    rsi
+                push    rcx
                 call    nvme_admin
-                pop     rsi
-                cmp     al, -error_timeout & 0xff
-                jne     .continue
-                pop     rdx
-                jmp     .done
+                pop     rcx
+                pop     rax
+                call    nvme_admin
+                jmp     .queue
 .deleted:
                 xor     eax, eax
+                cmp     [rbx + nvme_controller.next], eax
+                jns     .done
+                call    nvme_stop
 .done:
                 pop     rbx
-.continue:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -777,7 +766,8 @@ nvme_arm:
                 mov     [rsi + NVME_MASK], rdi
 .routed:
                 mov     rdi, [rsi + NVME_MASK]
-                and     dword [rdi], 0
+                xor     eax, eax
+                mov     [rdi], eax
                 mov     byte [rsi + NVME_ARMED], 1
                 mov     eax, [rsi + ring.used_index]
                 add     rax, [rsi + ring.used]
@@ -794,6 +784,6 @@ nvme_disarm:
                 je      .done
                 mov     byte [rsi + NVME_ARMED], 0
                 mov     rdi, [rsi + NVME_MASK]
-                mov     byte [rdi], 1
+                mov     dword [rdi], 1
 .done:
                 ret
