@@ -83,6 +83,7 @@ struc slot
 .cookie:                resq 1
 .link:                  resw 1                  ; data descriptor of the operation's next slot
 .status:                resb 1                  ; only of a disk
+                        resb 1
 endstruc
 SLOT_FREE               equ 0                   ; links that are none: and makes a link the one, or the other, which is
 SLOT_LAST               equ -1                  ; shorter than mov

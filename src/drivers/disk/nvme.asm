@@ -99,8 +99,8 @@ struc nvme
 .first:                 resd 1                  ; its first queue
 endstruc
 NVME_LISTS              equ ring.op
-NVME_PHASE              equ ring.op_free_end    ; phase bit of the completions to come
-NVME_NAMESPACE          equ ring.data_flags
+NVME_PHASE              equ ring.data_flags     ; phase bit of the completions to come
+NVME_READ_ALL           equ ring.op_free_end    ; first 8 bytes of a read command
 NVME_ARMED              equ ring.bytes_min
 NVME_MASK               equ ring.bytes_span     ; control word of its MSI-X entry
 
@@ -461,7 +461,8 @@ nvme_open:
                 pop     rax
                 stosq                           ; NVME_LISTS
                 mov     eax, [r8 + nvme.namespace]
-                mov     [r10 + NVME_NAMESPACE], eax
+                mov     byte [r10 + NVME_READ_ALL], NVME_READ
+                mov     [r10 + NVME_READ_ALL + nvme_command.namespace], eax
                 mov     byte [r10 + NVME_PHASE + NVME_PHASE_BIT / 8], 1
                 mov     rdi, r10
                 xor     eax, eax
@@ -551,17 +552,18 @@ nvme_close:
 ; OUT   rax as disk_submit
 nvme_submit:
                 call    ring_begin
+                mov     r8, [rsi + ring.record]
+                jmp     .next
 .op:
-                cmp     rdx, r11
-                jae     .publish
                 sub     r9d, 1
                 jb      .full
-                mov     r8, [rsi + ring.record]
                 call    disk_check
                 jc      .refused
                 mov     rbx, [rsi + ring.desc]
                 add     rbx, r10
                 movzx   ecx, word [rsi + r9 * 2]
+                push    qword [rsi + NVME_READ_ALL]
+                pop     qword [rbx + nvme_command.opcode]       ; and namespace
                 mov     [rbx + nvme_command.id], cx
                 push    qword [rdx + disk_op.cookie]
                 pop     qword [rbp + rcx + completion.cookie]
@@ -572,9 +574,6 @@ nvme_submit:
                 imul    eax, [r8 + disk_record.block_bytes]
                 shl     rax, 32
                 mov     [rbp + rcx + completion.status], rax    ; and bytes
-                mov     eax, [rsi + NVME_NAMESPACE]
-                mov     [rbx + nvme_command.namespace], eax
-                mov     byte [rbx + nvme_command.opcode], NVME_READ
                 cmp     byte [rdx + disk_op.kind], disk_write
                 jae     .other
 .pages:
@@ -593,7 +592,10 @@ nvme_submit:
                 mov     rdx, rdi
                 add     r10d, nvme_command_size
                 and     r10d, [rsi + ring.mask]
-                jmp     .op
+.next:
+                cmp     rdx, r11
+                jb      .op
+                jmp     .publish
 .full:
                 inc     r9d
 .publish:
@@ -634,7 +636,7 @@ nvme_submit:
                 pop     qword [rax]
                 mov     [rax + 8], r8
                 mov     [rbx + nvme_command.prp1], rax
-                jmp     .queued
+                jmp     .special
 
 .list:                                          ; rax: the next page, rcx: end of the entry
                 push    rax
@@ -668,6 +670,8 @@ nvme_submit:
                 mov     rax, [rax]              ; the second of two pages
 .put:
                 mov     [rbx + nvme_command.prp2], rax
+.special:
+                mov     r8, [rsi + ring.record]
                 jmp     .queued
 
 .range:

@@ -100,9 +100,8 @@ virtio_blk_start:
 virtio_blk_submit:
                 call    ring_begin
                 mov     r8, [rsi + ring.record]
+                jmp     .next
 .op:
-                cmp     rdx, r11
-                jae     .publish
                 cmp     r10d, r9d
                 je      .publish                ; no slot is free
                 call    disk_check
@@ -110,35 +109,33 @@ virtio_blk_submit:
                 mov     eax, r10d
                 and     eax, [rsi + ring.mask]
                 movzx   edi, word [rsi + avail.ring + rax * 2]
-                lea     ecx, [rdi + BLK_STATUS] ; every data descriptor leads to the status, until one comes between
-                shl     ecx, 16
+                lea     ecx, [rdi + BLK_STATUS]
                 shl     edi, DESC_SHIFT
+                mov     [rbx + rdi + desc.next], cx     ; of a flush: the header leads to the status
+                shl     ecx, 16                 ; every data descriptor does so too, until one comes between
                 mov     rax, [rdx + disk_op.cookie]
                 mov     [rbp + rdi + slot.cookie], rax
-                mov     byte [rbp + rdi + slot.status], BLK_STATUS_PENDING
-                or      word [rbp + rdi + slot.link], SLOT_LAST
+                or      dword [rbp + rdi + slot.link], -1       ; SLOT_LAST; and status, BLK_STATUS_PENDING
                 mov     eax, [r8 + disk_record.block_bytes]
                 imul    rax, [rdx + disk_op.block]
                 shr     rax, 9                  ; BLK_SECTOR_BYTES
                 mov     [rbp + rdi + slot.header + virtio_blk_header.sector], rax
                 movzx   eax, byte [rdx + disk_op.kind]
                 mov     [rbp + rdi + slot.header + virtio_blk_header.kind], eax
-                push    rdi
                 cmp     al, disk_write
-                ja      .queue                  ; a flush: straight to the status
+                ja      .queue
+                dec     word [rbx + rdi + desc.next]    ; the data
                 xor     al, disk_write
                 lea     ecx, [rcx + rax * 2 + DESC_NEXT]        ; and DESC_WRITE for a read
                 call    virtio_entries
-                sub     ecx, 1 << 16            ; the header leads to the data descriptor, the one before the status
 .queue:
-                pop     rax
-                shr     ecx, 16
-                mov     [rbx + rax + desc.next], cx
                 inc     r10d
                 add     rdx, disk_op_size
-                jmp     .op
+.next:
+                cmp     rdx, r11
+                jb      .op
+.publish:
+                jmp     virtio_publish
 .refused:
                 push    rax
                 jmp     virtio_fail
-.publish:
-                jmp     virtio_publish
