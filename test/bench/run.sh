@@ -12,12 +12,16 @@
 #   virtio-net-rx        per frame in batches of 32: receive and repost                 goal: 60 at most
 #   virtio-net-*-raw     the same through the call table instead of the handles
 #   virtio-blk-request   per request at depth 32, submit to reap                        goal: 120 at most
+#   nvme-request         the same of an NVMe disk                                       goal: 100 at most
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
 #   wordcount-one-core   how fast one core counts
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median
 #   start-vs-linux       QEMU's start to the guest's first line: Linux over `hello`     goal: 10 at least
 #   start-vs-floor       the same: `hello` over an image that only prints               goal: 1.2 at most
+#   disk-qd1-vs-linux    random reads of 4 KiB, one at a time: `diskperf` over Linux    goal: 2 at least
+#   disk-qd32-vs-linux   the same with 32 in flight                                     goal: 1.5 at least
+#   nvme-qd*-vs-linux    the same of an NVMe disk; the others are of virtio-blk
 #
 # Instructions are the guest's, with one core under -icount shift=0, and the same in every run. The other figures depend on
 # the host; the speedup needs two idle processors.
@@ -67,8 +71,11 @@ figures boot --accel icount --cores 1 --disk "$work/disk"
 for way in bios uefi pvh microvm; do
   figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
 done
-figures queues --accel icount --cores 1 --disk "$work/disk" --net none -- "${hub[@]}"
+figures queues --accel icount --cores 1 --net none -- "${hub[@]}"
+figures requests --accel icount --cores 1 --disk "$work/disk" --net none --args virtio-blk-request
+figures requests --accel icount --cores 1 --disk "$work/disk" --disk-model nvme --net none --args nvme-request
 figures speedup --cores 2 --disk build/text.txt --net none
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
+test/bench/disks.sh || missing=1
 exit $missing
