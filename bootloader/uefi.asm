@@ -68,6 +68,7 @@ uefi_acpi:      dd      0xeb9d2d30              ; ACPI 1.0
                 dd      0x8868e871              ; ACPI 2.0
                 dw      0xe4f1, 0x11d3
                 db      0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81
+uefi_text_name: db      "exo16: ", 0
                 times 60 - ($ - uefi_pe) db 0
                 dd      uefi_pe.pe - uefi_pe
 uefi_pe.pe:     db      "PE", 0, 0
@@ -75,7 +76,9 @@ uefi_pe.pe:     db      "PE", 0, 0
                 dd      0, 0, 0
                 dw      uefi_pe.sections - uefi_pe.optional, 0x22     ; executable, all addresses
 uefi_pe.optional: dw      0x20b, 0
-                dd      0, 0, 0
+uefi_types:     db      2, 2, 1, 1, 1, 2, 2, 1, 2, 3, 4         ; E820's, by UEFI's; LOADER_CODE holds the program's file
+UEFI_TYPES          equ $ - uefi_types
+                times 12 - UEFI_TYPES db 0
                 dd      uefi_start - uefi_pe, uefi_pe.head_end - uefi_pe
                 dq      0
                 dd      UEFI_ALIGN, UEFI_ALIGN
@@ -83,7 +86,8 @@ uefi_pe.optional: dw      0x20b, 0
 uefi_pe.image_bytes: dd      0                       ; written with the image
                 dd      uefi_pe.head_end - uefi_pe, 0
                 dw      10, 0                   ; an application
-                dq      0, 0, 0, 0
+uefi_text_exit: db      "the firmware does not let go", 13, 10, 0      ; firmware does not look at these sizes
+                times 32 - ($ - uefi_text_exit) db 0
                 dd      0, 6
                 dq      0, 0, 0, 0, 0
                 dd      uefi_pe.relocations - uefi_pe, 12
@@ -96,14 +100,10 @@ uefi_pe.sections: db      ".exo16", 0, 0
 uefi_pe.head_end:
 uefi_pe.relocations:   dd      0, 12, 0                ; none, but some firmware wants to see a list
 
-uefi_types:     db      2, 2, 1, 1, 1, 2, 2, 1, 2, 3, 4         ; E820's, by UEFI's; LOADER_CODE holds the program's file
-UEFI_TYPES          equ $ - uefi_types
 uefi_text_nx:   db      "NX is switched off: turn it on in the firmware's setup", 13, 10, 0
 uefi_text_room: db      "too little free memory below 4 GiB", 13, 10, 0
 uefi_text_kept: db      "the firmware keeps memory between 1 and 2 MiB", 13, 10, 0
 uefi_text_torn: db      "this file is cut off or holds no program; copy it again", 13, 10, 0
-uefi_text_exit: db      "the firmware does not let go", 13, 10, 0
-uefi_text_name: db      "exo16: ", 0
 
 ; -----------------------------------------------------------------------------
 ; IN    rcx  image handle      rdx  system table      64-bit mode, memory mapped to itself, the firmware's stack

@@ -15,7 +15,8 @@ qemu_path() {
 # qemu_bus NUMBER: the end of a virtio device's name, with what its bus needs to know. Disks count from 0, then comes the NIC.
 qemu_bus() {
   case $way in
-  microvm) echo "device,bus=virtio-mmio-bus.$((${#disks[@]} - $1))" ;;  # the firmware's table lists the last bus first
+  # The firmware's table lists the last bus first. Bus 0 is left out: its interrupt goes to a wrong pin in QEMU 7.2.
+  microvm) echo "device,bus=virtio-mmio-bus.$((${#disks[@]} + 1 - $1))" ;;
   *) echo "pci,disable-legacy=on,romfile=" ;;
   esac
 }

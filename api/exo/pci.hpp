@@ -100,9 +100,20 @@ class pci_function {
     return pci_bar(record_->bar[index], bytes);
   }
 
-  /// Makes an MSI-X entry raise an event bit of a core; event_program is the first free one.
-  [[nodiscard]] result<void> route(u32 entry, core_id to, u32 event) const noexcept {
-    return done(core().irq_route(record_->function, entry, static_cast<u32>(to), event));
+  /// Makes the function raise an event bit of a core; event_program is the first free one. It uses MSI-X, else MSI, else
+  /// its line to an IOAPIC.
+  ///
+  /// To lose no wake, a driver clears what the device interrupts for, calls this, looks for work, and only then idles.
+  ///
+  /// @param entry  of its MSI-X table; 0 if it has none
+  /// @return       whether it is a line: then the core masks it when it has raised the event, and until the next call
+  /// @error no_such      there is no such core
+  /// @error range        there is no such entry or event
+  /// @error unsupported  no interrupt of it can reach that core: poll it
+  [[nodiscard]] result<bool> route(u32 entry, core_id to, u32 event) const noexcept {
+    result<u64> const kind = checked(core().irq_route(record_->function, entry, static_cast<u32>(to), event));
+    if (!kind) return std::unexpected(kind.error());
+    return *kind != 0;
   }
 
  private:

@@ -20,6 +20,7 @@
 VIRTIO_VENDOR_CAP       equ 9
 VIRTIO_CAP_COMMON       equ 1
 VIRTIO_CAP_NOTIFY       equ 2
+VIRTIO_CAP_ISR          equ 3
 VIRTIO_CAP_CONFIG       equ 4
 VIRTIO_ACKNOWLEDGE      equ 1
 VIRTIO_DRIVER           equ 2
@@ -36,11 +37,13 @@ struc virtio
 .common:                resq 2                  ; with MMIO
 .notify:                resq 1                  ; with MMIO
 .notify_step:           resq 1                  ; bytes from one queue's doorbell to the next
-                        resq 2
+.isr:                   resq 1                  ; what lets go of its interrupt line, with MMIO; 0: it has messages
+.gsi:                   resq 1                  ; of the line, where it is no PCI function's; else 0
 .config:                resq 2
 .features:              resd 1                  ; lower 32 bits, as agreed at open
 endstruc
-VIRTIO_PLACES_NEEDED    equ 1 << VIRTIO_CAP_COMMON | 1 << VIRTIO_CAP_NOTIFY | 1 << VIRTIO_CAP_CONFIG
+VIRTIO_PLACES_NEEDED    equ 1 << VIRTIO_CAP_COMMON | 1 << VIRTIO_CAP_NOTIFY | 1 << VIRTIO_CAP_ISR | \
+                          1 << VIRTIO_CAP_CONFIG
 
 ; What virtio_open has to know of a driver; it lies before the driver's table of routines.
 struc virtio_driver, -8
@@ -153,6 +156,12 @@ virtio_probe:
                 ret
 .use:
                 call    pci_use
+                xor     eax, eax
+                mov     [rbx + virtio.gsi], eax
+                cmp     [r12 + pci_record.msix_count], ax
+                je      .line
+                mov     [rbx + virtio.isr], rax
+.line:
                 pop     rdi
 .found:
                 inc     dword [rdi + list.count]
@@ -180,6 +189,10 @@ virtio_probe:
                 and     dword [rbx + virtio.notify_step], 0
                 add     rax, VIRTIO_MMIO_CONFIG - VIRTIO_MMIO_DOORBELL - MMIO
                 mov     [rbx + virtio.config], rax
+                sub     rax, VIRTIO_MMIO_CONFIG - VIRTIO_MMIO_ISR - MMIO
+                mov     [rbx + virtio.isr], rax
+                mov     eax, [r12 + MMIO_GSI]
+                mov     [rbx + virtio.gsi], eax
                 pop     rdi
                 jmp     .found
 
@@ -188,7 +201,7 @@ virtio_probe:
 ;
 ; IN    rbp common, r12 pci_record, rdi queue_max, eax queues, edx queue whose size stands for all
 ;       cl  descriptors of a slot, as a power of two
-; USES  rax rbx rdx rdi
+; USES  all but rbp r12
 virtio_record:
                 cmp     eax, DEVICE_QUEUES_MAX
                 jbe     .queues
@@ -206,9 +219,17 @@ virtio_record:
                 stosd
                 mov     eax, DEPTH_BYTES
                 stosd
-                cmp     word [r12 + pci_record.msix_count], 2
-                sbb     eax, eax
-                inc     eax
+                xor     esi, esi
+                cmp     [r12 + pci_record.msix_count], si
+                setne   sil                     ; entry 1: a queue that has none of its own has no interrupt
+                push    rdi
+                mov     edi, [r12 + pci_record.function]
+                test    edi, edi
+                jns     .pci
+                mov     esi, [r12 + MMIO_GSI]
+.pci:
+                call    irq_possible
+                pop     rdi
                 stosd
                 ret
 
@@ -443,6 +464,19 @@ virtio_ring:
 ; OUT   rax 0, or 1, or -unsupported
 ; USES  scratch but r8
 virtio_arm:
+                mov     rsi, [r8 + device.rings + rsi * 8]
+                mov     edi, [rsi + ring.number]
+                mov     rax, [r8 + virtio.isr]
+                test    rax, rax
+                jz      .route
+                mov     edi, [r8 + virtio.gsi]
+                test    al, MMIO
+                jnz     .mmio
+                mov     al, [rax]               ; (§4.1.5.3, §4.2.2)
+                jmp     .route
+.mmio:
+                mov     dword [rax - MMIO], VIRTIO_ISR_ALL
+.route:
                 call    ring_route
                 mov     rdx, [rsi + ring.used]
                 xor     eax, eax

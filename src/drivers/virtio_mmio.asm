@@ -4,16 +4,21 @@
 ;       virtio_mmio.device=512@0xfeb00e00:12            bytes, address, interrupt
 ;       Name (_HID, "LNRO0005") ... Memory32Fixed (ReadWrite, 0xfeb00e00, 0x200)
 ;
-; Such a device passes as a PCI function of virtio's with one BAR, its registers. The interrupt is not used: nic_arm and
-; disk_arm are unsupported.
-; SPEC  virtio 1.2 §4.2 (virtio over MMIO); ACPI 6.5 §6.4.3.4 (32-bit fixed memory descriptor)
+; Such a device passes as a PCI function of virtio's with one BAR, its registers; its interrupt is a GSI.
+; SPEC  virtio 1.2 §4.2 (virtio over MMIO); ACPI 6.5 §6.4.3.4 (32-bit fixed memory), §6.4.3.6 (extended interrupt)
 
 VIRTIO_MMIO_MAGIC       equ "virt"
 VIRTIO_MMIO_VERSION     equ 2
 VIRTIO_MMIO_DOORBELL    equ 0x50
+VIRTIO_MMIO_ISR         equ 0x64                ; InterruptACK
+VIRTIO_ISR_ALL          equ 3
+VIRTIO_MMIO_BYTES       equ 512
+MMIO_GSI                equ pci_record.class_revision   ; of such a device's record; 0: it has no interrupt
 VIRTIO_MMIO_CONFIG      equ 0x100
 VIRTIO_PCI_DEVICE       equ 0x1040              ; a device's PCI number, less its kind
 ACPI_MEMORY_32          equ 0x000986            ; tag and length
+ACPI_MEMORY_32_BYTES    equ 12
+ACPI_INTERRUPT          equ 0x89                ; tag; after flags and count the first number
 
 ; -----------------------------------------------------------------------------
 ; Starts the drivers of all such devices.
@@ -57,6 +62,11 @@ virtio_mmio_start:
                 cmp     eax, ACPI_MEMORY_32 << 8
                 jne     .resource
                 mov     edi, [rbx + 4]
+                xor     esi, esi
+                cmp     byte [rbx + ACPI_MEMORY_32_BYTES], ACPI_INTERRUPT
+                jne     .no_interrupt
+                mov     esi, [rbx + ACPI_MEMORY_32_BYTES + 5]
+.no_interrupt:
                 push    r13
                 call    .add
                 pop     r13
@@ -70,6 +80,7 @@ virtio_mmio_start:
                 cmp     al, '@'
                 jne     .word
                 xor     edi, edi                ; the address
+                xor     esi, esi                ; the interrupt
 .digit:
                 call    .take
                 jc      .listed
@@ -88,23 +99,35 @@ virtio_mmio_start:
                 jmp     .digit
 .rest:
                 call    .take
-                jnc     .rest
+                jc      .listed
+                sub     al, '0'
+                movzx   eax, al
+                cmp     al, 9
+                ja      .id
+                imul    esi, esi, 10
+                add     esi, eax
+                jmp     .rest
+.id:                                            ; a number that a device may have besides
+                call    .take
+                jnc     .id
 .listed:
                 call    .add
                 jmp     .next
 
-; Starts the driver of the device at rdi. Uses all but rbx.
+; Starts the driver of the device at rdi, with interrupt esi. Uses all but rbx.
 .add:
                 mov     r12d, mmio_record
                 or      dword [r12 + pci_record.function], -1
                 mov     [r12 + pci_record.bar], rdi
+                mov     [r12 + MMIO_GSI], esi
                 mov     rax, rdi
                 shr     rax, 32
                 jnz     .bad                    ; not mapped
-                test    dil, 3
+                test    edi, VIRTIO_MMIO_BYTES - 1
                 jnz     .bad
-                test    edi, -PAGE_BYTES
-                jz      .bad                    ; page 0 is not mapped
+                call    page_find
+                test    al, PTE_PRESENT
+                jz      .bad                    ; page 0, or below a stack
                 cmp     dword [rdi], VIRTIO_MMIO_MAGIC
                 jne     .bad
                 cmp     dword [rdi + 4], VIRTIO_MMIO_VERSION

@@ -12,9 +12,14 @@ endstruc
 ACPI_TABLE_MAX_BYTES equ 0x100000
 
 MADT_ENTRIES        equ 44
-MADT_LAPIC          equ 8 << 8 | 0              ; length and type
-MADT_X2APIC         equ 16 << 8 | 9
+MADT_LAPIC          equ 0                       ; types of entries
+MADT_X2APIC         equ 9
 MADT_ENABLED        equ 1
+MADT_IOAPIC         equ 1
+MADT_IOAPIC_ADDRESS equ 4
+MADT_OVERRIDE       equ 2
+MADT_OVERRIDE_GSI   equ 4
+MADT_OVERRIDE_FLAGS equ 8
 APIC_ID_ALL         equ 255
 MCFG_ENTRIES        equ 44
 HPET_ADDRESS        equ 44
@@ -171,29 +176,35 @@ acpi_dsdt:
                 ret
 
 ; -----------------------------------------------------------------------------
-; Creates every core that the firmware lists as enabled, besides this one.
+; Creates every core that the firmware lists as enabled, besides this one, and notes IOAPICs and overrides of ISA IRQs.
 ;
 ; IN    rbp  near_variables
 ; USES  all but rbp
 acpi_cores:
                 mov     ecx, [VAR(acpi_madt)]
-                jrcxz   .end
+                jrcxz   acpi_dsdt.done
                 mov     r12d, [rcx + acpi_table.length]
                 add     r12d, ecx
                 lea     r14d, [rcx + MADT_ENTRIES]
+                mov     r13d, irq_ioapics
 .entry:
                 mov     esi, r14d
-                lea     eax, [rsi + 8]          ; no core's entry is shorter
+                movzx   eax, byte [rsi + 1]     ; length
+                add     eax, esi
                 cmp     eax, r12d
                 ja      .end
-                lodsd                           ; type, length, 8 bits, APIC id
+                lodsd                           ; type, length, 8 bits, APIC id or ISA IRQ
                 mov     ecx, eax
                 shr     eax, 24
                 xchg    eax, edi
                 lodsd
-                cmp     cx, MADT_LAPIC
+                cmp     cl, MADT_LAPIC
                 je      .core
-                cmp     cx, MADT_X2APIC
+                cmp     cl, MADT_OVERRIDE
+                je      .override
+                cmp     cl, MADT_IOAPIC
+                je      .ioapic
+                cmp     cl, MADT_X2APIC
                 jne     .next
                 xchg    eax, edi
                 lodsd
@@ -206,6 +217,19 @@ acpi_cores:
                 jz      .next                   ; an xAPIC reaches no such id, and takes 255 for all cores
 .create:
                 call    core_create             ; nothing if it is there already
+                jmp     .next
+.override:
+                cmp     edi, ISA_IRQS
+                jae     .next
+                mov     [irq_overrides + rdi * 4], r14d
+                jmp     .next
+.ioapic:
+                cmp     r13d, irq_ioapics_end
+                jae     .next
+                lea     esi, [r14 + MADT_IOAPIC_ADDRESS]        ; and first GSI
+                xchg    edi, r13d
+                movsq
+                xchg    edi, r13d
 .next:
                 movzx   eax, byte [r14 + 1]     ; length
                 add     r14d, eax

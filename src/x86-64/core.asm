@@ -117,7 +117,8 @@ core_entry:
 %include "src/x86-64/time.asm"                  ; TSC rate, timer
 %include "src/x86-64/smp.asm"                   ; cores: create, start, wake, idle
 %include "src/x86-64/trap.asm"                  ; events, faults, reports
-%include "src/x86-64/pci.asm"                   ; configuration space, MSI-X
+%include "src/x86-64/pci.asm"                   ; configuration space
+%include "src/x86-64/irq.asm"                   ; interrupts of devices
 %include "src/x86-64/elf.asm"                   ; the program
 %include "src/x86-64/device.asm"                ; NIC and disk calls, to their drivers
 %include "src/drivers/drivers.inc"              ; which driver for which PCI function

@@ -113,10 +113,10 @@ elf_check:
                 jmp     .header
 .no_elf:
                 call    boot_error
-                db      EXO16, "no static x86-64 ELF64 program", 0
+                db      "no static x86-64 ELF64 program", 0
 .torn:
                 call    boot_error
-                db      EXO16, "the program is cut off", 0
+                db      "the program is cut off", 0
 .line:
                 jrcxz   .line_end
                 lodsb
@@ -196,16 +196,16 @@ elf_check:
                 jmp     .next
 .place:
                 call    boot_error
-                db      EXO16, "segments overlap, unsorted or below 2 MiB", 0
+                db      "segments overlap, unsorted or below 2 MiB", 0
 .writable_code:
                 call    boot_error
-                db      EXO16, "a segment is writable code; link without -N", 0
+                db      "a segment is writable code; link without -N", 0
 .damaged:
                 call    boot_error
-                db      EXO16, "the program is damaged: write the image again", 0
+                db      "the program is damaged: write the image again", 0
 .no_entry:
                 call    boot_error
-                db      EXO16, "the entry is not in the code", 0
+                db      "the entry is not in the code", 0
 .checked:
                 test    r10d, r10d
                 jz      .no_entry

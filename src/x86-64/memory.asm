@@ -53,7 +53,7 @@ memory_init:
                 test    r8d, r8d
                 jnz     .fits
                 call    boot_error
-                db      EXO16, "no RAM at the program's addresses", 0
+                db      "no RAM at the program's addresses", 0
 .fits:
                 mov     dword [VAR(info + machine_info.nics + list.first)], nic_records
                 mov     byte [VAR(info + machine_info.nics + list.stride)], nic_record_size
@@ -82,7 +82,7 @@ arena_take:
                 ret
 .none:
                 call    boot_error
-                db      EXO16, "too little RAM", 0
+                db      "too little RAM", 0
 
 ; -----------------------------------------------------------------------------
 ; Appends a record to a list. One list is written after the other.
@@ -107,7 +107,7 @@ info_append:
                 ret
 .full:
                 call    boot_error
-                db      EXO16, "too many cores and PCI functions", 0
+                db      "too many cores and PCI functions", 0
 
 ; -----------------------------------------------------------------------------
 ; Lists the free RAM, fills in machine_info and makes it read-only.

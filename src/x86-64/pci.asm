@@ -1,6 +1,6 @@
-; PCI: configuration space, all functions with their BARs, and MSI-X entries.
+; PCI: configuration space, and all functions with their BARs.
 ;
-; SPEC  PCI Local Bus 3.0 §3.2.2.3.2 (ports), §6.2.5.1 (BAR size), §6.8.2 (MSI-X); PCI Express 5.0 §7.2.2 (ECAM)
+; SPEC  PCI Local Bus 3.0 §3.2.2.3.2 (ports), §6.2.5.1 (BAR size), §6.8 (MSI, MSI-X); PCI Express 5.0 §7.2.2 (ECAM)
 
 PCI_PORT_ADDRESS    equ 0xcf8
 PCI_PORT_DATA       equ 0xcfc
@@ -8,19 +8,18 @@ PCI_COMMAND         equ 4
 PCI_COMMAND_DECODE  equ 3                       ; I/O and memory
 PCI_COMMAND_MASTER  equ 4
 PCI_COMMAND_USE     equ 6                       ; memory and bus master
+PCI_COMMAND_NO_INTX equ 1 << 10
 PCI_STATUS_LIST_BIT equ 16 + 4                  ; in the dword of command and status
 PCI_BAR             equ 0x10
 PCI_BRIDGE_BUSES    equ 0x18                    ; primary, secondary, subordinate
 PCI_CAPABILITIES    equ 0x34
+PCI_INTERRUPT       equ 0x3c                    ; line and pin
 PCI_CAPABILITY_MAX  equ 48                      ; so many fit; a list with a loop ends
 PCI_CAP_MSIX        equ 0x11
 PCI_MSIX_COUNT      equ 0x7ff << 16             ; less 1; in the dword of capability and control
 PCI_PORTS_BYTES     equ 256                     ; of a function's space
 PCI_ECAM_SHIFT      equ 12
 PCI_BUS_SHIFT       equ 8                       ; 32 devices of 8 functions
-MSIX_ENABLE_BIT     equ 31
-MSIX_MASK_BIT       equ 30
-MSI_ADDRESS         equ 0xfee00000
 
 ; -----------------------------------------------------------------------------
 ; Lists the functions of every bus that a bridge leads to, and starts the drivers of those that have one.
@@ -228,10 +227,10 @@ pci_capability:
                 ret
 
 ; -----------------------------------------------------------------------------
-; Reads or writes a dword of configuration space; pci_next reads the next one.
+; Reads or writes a dword of configuration space; pci_next and pci_put_next the next one.
 ;
 ; IN    edi  function      esi  offset, a multiple of 4      eax  value (pci_put)
-; OUT   eax  value (pci_get)      esi  raised by 4 (pci_next)
+; OUT   eax  value (pci_get)      esi  raised by 4 (pci_next, pci_put_next)
 ; USES  none but flags
 pci_next:
                 add     esi, 4
@@ -246,6 +245,8 @@ pci_get:
                 in      eax, dx
                 pop     rdx
                 ret
+pci_put_next:
+                add     esi, 4
 pci_put:
                 push    rdx
                 call    pci_place
@@ -259,7 +260,7 @@ pci_put:
                 ret
 
 ; -----------------------------------------------------------------------------
-; Lets a function answer at its memory BARs and be a bus master.
+; Lets a function answer at its memory BARs, be a bus master, and pull its interrupt line.
 ;
 ; IN    edi  function
 ; USES  rax rsi
@@ -269,6 +270,7 @@ pci_use:
                 call    pci_get
                 cwde                            ; no status bits: written ones would clear them
                 or      al, PCI_COMMAND_USE
+                and     ah, ~PCI_COMMAND_NO_INTX >> 8 & 0xff
                 jmp     pci_put
 
 ; -----------------------------------------------------------------------------
@@ -400,81 +402,11 @@ pci_take:
                 ret
 pci_begin.range:
                 pop     rax
-irq_route.range:
                 push    -error_range
                 pop     rax
                 ret
 pci_begin.no_such:
                 pop     rax
-irq_route.no_such:
                 push    -error_no_such
                 pop     rax
                 ret
-irq_route.unsupported:
-                push    -error_unsupported
-                pop     rax
-                ret
-
-; -----------------------------------------------------------------------------
-; i64 irq_route(u32 function, u32 entry, u32 core, u32 event)           slot 15
-;
-; Turns the function's MSI-X on, and its bus mastering, which carries the messages.
-;
-; IN    edi  function    one of info.pci
-;       esi  entry       0 to its msix_count - 1
-;       edx  core        started
-;       ecx  event       event_queue to event_count - 1
-; OUT   rax  0, or -no_such, -range, -unsupported (no MSI-X, or the core's APIC id does not fit a message)
-; USES  scratch       CORE any       IRQ any
-irq_route:
-                lea     eax, [rcx - event_queue]
-                cmp     eax, event_count - event_queue
-                jae     .range
-                mov     r10d, ecx
-                xchg    edi, edx
-                call    core_find               ; r9d: APIC id
-                mov     edi, edx
-                push    rsi
-                mov     esi, info + machine_info.pci
-                call    info_find
-                pop     rdx
-                jne     .no_such
-                movzx   ecx, word [rsi + pci_record.msix]
-                jrcxz   .unsupported
-                mov     eax, r9d
-                shr     eax, 8
-                jnz     .unsupported
-                movzx   eax, word [rsi + pci_record.msix_count]
-                cmp     edx, eax
-                jae     .range
-                call    pci_take
-                push    rsi
-                call    pci_use
-                mov     esi, ecx
-                call    pci_get
-                bts     eax, MSIX_ENABLE_BIT
-                btr     eax, MSIX_MASK_BIT
-                call    pci_put
-                call    pci_next                ; table: BAR and offset
-                pop     rsi
-                mov     ecx, eax
-                and     ecx, 7
-                xor     eax, ecx
-                mov     rdi, [rsi + pci_record.bar + rcx * 8]
-                add     rdi, rax
-                shl     edx, 4
-                add     rdi, rdx
-                push    1                       ; masked while it changes
-                pop     rax
-                mov     [rdi + 12], eax
-                mov     eax, r9d
-                shl     eax, 12
-                or      eax, MSI_ADDRESS
-                stosd
-                xor     eax, eax
-                stosd
-                lea     eax, [r10 + event_vector]
-                stosd
-                xor     eax, eax
-                stosd
-                jmp     pci_end

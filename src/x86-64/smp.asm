@@ -13,6 +13,7 @@ SMP_GENERATION      equ 1                       ; the page_generation that cores
 core_create_first:
                 call    core_self
                 call    core_create.new
+                inc     dword [rbx + core_record.started]       ; drivers may route interrupts here
                 mov     edi, edx
 
 ; -----------------------------------------------------------------------------

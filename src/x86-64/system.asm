@@ -21,10 +21,10 @@ system_say:
                 jmp     rdi
 
 ; -----------------------------------------------------------------------------
-; Says what is wrong with machine or image, and ends. Called, not jumped to: the sentence follows the call.
+; Says what is wrong with machine or image, and ends. Called, not jumped to: the sentence follows the call, without "exo16: ".
 boot_error:
                 pop     rdi
-                call    console_text
+                call    console_text.name
                 mov     al, 10
                 call    console_put
                 mov     edi, EXIT_BOOT

@@ -65,6 +65,8 @@ trap_entry:
                 push    rax
                 push    rcx
                 push    rdx
+                mov     ecx, [rsp + 24]
+                call    irq_raised
                 push    LAPIC_EOI
                 pop     rcx
                 xor     eax, eax

@@ -764,6 +764,8 @@ nvme_reap:
 ; OUT   rax 0, or 1, or -unsupported
 ; USES  scratch but r8
 nvme_arm:
+                mov     rsi, [r8 + device.rings + rsi * 8]
+                mov     edi, [rsi + ring.number]
                 call    ring_route
                 je      .routed
                 sub     rdi, 4
