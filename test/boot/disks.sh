@@ -1,5 +1,5 @@
-# Disks whose tests need the host: their files compared, a device removed under load. Monitor and machine: monitor.bash.
-source test/boot/monitor.bash
+# Disks whose tests need the host: their files are compared; and diskperf.
+source test/boot/machine.bash
 
 # written MODEL: all cores write to a disk of a model; then its file has what the same program, as a process, expects.
 written() {
@@ -18,28 +18,6 @@ test_virtio_file() {
 }
 test_nvme_file() {
   written nvme
-}
-
-# removed DEVICE...: QEMU's device, with id=gone and drive=gone, is removed while it is busy.
-removed() {
-  local folder=$work/disks
-  mkdir -p "$folder"
-  truncate -s 1M "$folder/gone" "$folder/stays"
-  compile removed <test/boot/disk_removed.cpp -I test/boot
-  shown bios "$elf" -machine pc -drive "if=none,id=gone,format=raw,file=$folder/gone" -device "$1,id=gone,drive=gone" \
-    -drive "if=none,id=stays,format=raw,file=$folder/stays" -device virtio-blk-pci,drive=stays,disable-legacy=on,romfile=
-  says busy
-  echo device_del gone >&$monitor
-  ends 100
-  expect_status 0
-  expect_text "gone, and the other one works"
-}
-
-test_virtio_removed() {
-  removed virtio-blk-pci,disable-legacy=on,romfile=
-}
-test_nvme_removed() {
-  removed nvme,serial=1
 }
 
 test_diskperf() {
