@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: all core symbols text usb test test-host test-fail test-boot bench size check abi-table clean help
+.PHONY: all core symbols text usb test test-host test-fail test-boot test-contract sim bench size check abi-table clean help
 
 apps := $(notdir $(basename $(wildcard apps/*.cpp)) $(patsubst %/,%,$(wildcard apps/*/)))
 
@@ -62,14 +62,24 @@ build/host/main.o: test/host/main.cpp
 # ONLY=pattern takes the tests whose name matches; the names are what the runner prints.
 test:
 	@tools/need.sh test
-	@test/run.sh check host fail boot
-test-host test-fail test-boot: test-%:
+	@test/run.sh check host fail boot contract
+test-host test-fail test-boot test-contract: test-%:
 	@tools/need.sh test
 	@test/run.sh $*
 check:
 	@tools/need.sh test
 	@test/run.sh check
 export ONLY
+
+# A scenario in the simulated machine; SCENARIO, SEED, SEEDS and others as in tools/sim.sh.
+sim:
+	@tools/sim.sh
+sim_runner_flags := $(shell top=. && . tools/flags.sh && echo "$${sim_runner_flags[@]}")
+build/sim/sim: test/sim/main.cpp tools/flags.sh
+	@mkdir -p $(@D)
+	g++ $(sim_runner_flags) -MMD -MP -MF $@.d -MT $@ -o $@ $<
+-include build/sim/sim.d
+export SCENARIO SEED SEEDS FAULTS TRACE JOBS
 
 bench: core
 	@tools/need.sh test bench
@@ -87,13 +97,14 @@ clean:
 help:
 	@echo 'make              the core and an image of every program under apps/'
 	@echo 'make test         every test; ends with the line "N passed, N failed"'
-	@echo '                  ONLY=pattern takes some; test-host, test-fail, test-boot and check one kind'
+	@echo '                  ONLY=pattern takes some; test-host, test-fail, test-boot, test-contract and check one kind'
 	@echo 'make image-iso PROGRAM=name [ARGS="text"]    a CD that boots by BIOS and by UEFI'
 	@echo 'make image-qcow2, image-vmdk, image-vdi, image-vhdx PROGRAM=name    disks of other virtual machines'
 	@echo 'make usb DEVICE=/dev/... PROGRAM=name    writes a USB stick, see doc/physical.md'
 	@echo 'make bench        the figures, one line each'
 	@echo 'make size         bytes of the core by file'
 	@echo 'make check        the rules of the house: size, contract, directions of includes, spelling of files'
+	@echo 'make sim SCENARIO=name    runs a scenario in the simulated machine; SEED=, SEEDS=, see doc/simulator.md'
 	@echo 'make abi-table    writes the table of doc/abi.md anew from api/abi'
 	@echo 'make clean        removes build/'
 	@echo './run_x86-64.sh --help    runs a program'

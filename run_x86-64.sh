@@ -7,6 +7,7 @@ source "$top/tools/program-names.sh"
 source "$top/tools/qemu.sh"
 source "$top/tools/bochs.sh"
 source "$top/tools/native.sh"
+source "$top/tools/simulate.sh"
 
 CORES_MAX=255
 MEMORY_MIN_MIB=4
@@ -29,9 +30,10 @@ Without an option of the second group the machine is a PC that boots from a disk
                           read-only disk. $DEFAULT_PROGRAM without --disk gets a text that the build makes, and is told
                           with bytes=N how long the first file is, unless --args does
   --disk-model MODEL      what they are: ${DISK_MODELS// /, }; default: virtio
-  --net user|tap:NAME|none  the NIC: QEMU's own network (the default), a TAP device of this machine, or no NIC
-  --nic-model MODEL       what it is: ${NIC_MODELS// /, }; default: virtio
-  --forward PORT:PORT     with --net user: a port of 127.0.0.1 and the program's port behind it, UDP and TCP;
+  --net user|tap:NAME|none  a NIC: QEMU's own network (the default), or a TAP device of this machine; may be given again for
+                          more NICs. none: no NIC
+  --nic-model MODEL       what they are: ${NIC_MODELS// /, }; default: virtio
+  --forward PORT:PORT     with --net user first: a port of 127.0.0.1 and the program's port behind it, UDP and TCP;
                           may be given again. $DEFAULT_PROGRAM without --forward gets $DEFAULT_PORT:$DEFAULT_PORT, if it is free
   --args "TEXT"           the program's command line, up to 479 bytes
   --gdb                   waits for gdb, with the symbols of program and core, and starts it if there is a terminal
@@ -50,8 +52,13 @@ Without an option of the second group the machine is a PC that boots from a disk
                           only where the console is a terminal
 
   --native                no machine at all: an ordinary process of this Linux, with a thread for each core and --net none
-                          by default. Goes with the first group, but not with --net user, --forward and --accel
+                          by default. Goes with the first group, but not with --net user, --forward and --accel; also takes
+                          --net packet:NAME, any network interface of this machine, by a packet socket
   --asan, --ubsan, --tsan  with --native: the compiler's address, undefined behaviour or thread sanitizer
+
+  --sim                   the simulated machine: up to 8 cores that run in turns, --net wire (a NIC that is connected to
+                          nothing) or none, disks that keep nothing; see doc/simulator.md for worlds of several machines
+  --seed N                with --sim: another order of what happens
 
 Exit status: the program's own; 2 wrong use, or the program does not build; $EMULATOR_FAILED QEMU or Bochs failed; 130 ended
 by Ctrl-C.
@@ -87,28 +94,32 @@ listening() {
 # --- options
 
 program= cores=2 memory=256M net= args= gdb= accel= build_only= print= uefi= way= sanitizers=
-disk_model= nic_model=
-disks=() forwards=() qemu_options=()
+disk_model= nic_model= seed=
+disks=() nets=() tap_details=() forwards=() qemu_options=()
 while [ $# -gt 0 ]; do
   case $1 in
-  --cores | --mem | --disk | --disk-model | --net | --nic-model | --forward | --args | --accel)
+  --cores | --mem | --disk | --disk-model | --net | --nic-model | --forward | --args | --accel | --seed)
     [ $# -ge 2 ] || refuse "$1 needs a value after it. See $me --help."
     case $1 in
     --cores) cores=$2 ;;
     --mem) memory=$2 ;;
     --disk) disks+=("$2") ;;
     --disk-model) disk_model=$2 ;;
-    --net) net=$2 ;;
+    --net)
+      if [ "$2" = none ]; then nets=(); else nets+=("$2"); fi
+      net=${nets[0]-none}
+      ;;
     --nic-model) nic_model=$2 ;;
     --forward) forwards+=("$2") ;;
     --args) args=$2 ;;
     --accel) accel=$2 ;;
+    --seed) seed=$2 ;;
     esac
     shift
     ;;
   --uefi) uefi=1 ;;
   --asan | --ubsan | --tsan) sanitizers+=" $1" ;;
-  --usb | --cdrom | --netboot | --pvh | --microvm | --bochs | --native)
+  --usb | --cdrom | --netboot | --pvh | --microvm | --bochs | --native | --sim)
     [ -z "$way" ] || [ "$way" = "${1#--}" ] || refuse "one way to boot at a time: both '--$way' and '$1' are given."
     way=${1#--}
     ;;
@@ -149,13 +160,17 @@ case $way in
 pvh | microvm) [ -z "$uefi" ] || refuse "--uefi does not go with --$way, which boots without firmware. Leave one out." ;;
 bochs) bochs_check ;;
 native) native_check ;;
+sim) sim_check ;;
 netboot)
   uefi=1
   [ "${net:-user}" = user ] || refuse "--netboot goes with --net user only; with '$net' leave it out."
   ;;
 esac
 [ -z "$sanitizers" ] || [ "$way" = native ] || refuse "the option$sanitizers goes with --native only."
+[ -z "$seed" ] || [ "$way" = sim ] || refuse "--seed goes with --sim only."
+[[ ${seed:-0} =~ ^[0-9]{1,19}$ ]] || refuse "--seed '$seed' is not a number of 0 to 9999999999999999999."
 net=${net:-user}
+[ ${#nets[@]} -gt 0 ] || [ "$net" = none ] || nets=("$net")
 if [ -n "$uefi" ]; then
   needs+=(uefi)
   [ "$memory_bytes" -ge $((UEFI_MEMORY_MIN_MIB << 20)) ] ||
@@ -172,23 +187,31 @@ for model in disk nic; do
   chosen=${model}_model models=${model^^}_MODELS
   [ -n "${!chosen}" ] || continue
   [[ " ${!models} " == *" ${!chosen} "* ]] || refuse "--$model-model '${!chosen}' is none of ${!models// /, }."
-  case $way in microvm | bochs | native) refuse "--$model-model does not go with --$way. Leave it out." ;; esac
+  case $way in microvm | bochs | native | sim) refuse "--$model-model does not go with --$way. Leave it out." ;; esac
 done
 
 [ ${#disks[@]} -le "${DISK_COUNT_MAX[${disk_model:-virtio}]:-${#disks[@]}}" ] ||
   refuse "--disk-model $disk_model takes ${DISK_COUNT_MAX[$disk_model]} disks, not ${#disks[@]}. Leave some out."
 
-case $net in
-user | none) ;;
-tap:?*)
-  tap=${net#tap:}
-  tap_details=$(ip -d link show dev "$tap" 2>/dev/null) ||
-    refuse "there is no network device '$tap'. Make it as root: ip tuntap add $tap mode tap; ip link set $tap up"
-  [[ $tap_details == *' tun type tap '* ]] ||
-    refuse "the network device '$tap' is not a TAP device. Make one as root: ip tuntap add NAME mode tap"
-  ;;
-*) refuse "--net '$net' is none of user, tap:NAME, none." ;;
-esac
+for index in "${!nets[@]}"; do
+  case ${nets[index]} in
+  user) ;;
+  wire) [ "$way" = sim ] || refuse "--net wire goes with --sim only." ;;
+  packet:?*)
+    [ "$way" = native ] || refuse "--net packet:NAME goes with --native only. Give tap:NAME, or leave it out."
+    ip link show dev "${nets[index]#packet:}" >/dev/null 2>&1 ||
+      refuse "there is no network device '${nets[index]#packet:}'. See those that there are: ip link"
+    ;;
+  tap:?*)
+    tap=${nets[index]#tap:}
+    tap_details[index]=$(ip -d link show dev "$tap" 2>/dev/null) ||
+      refuse "there is no network device '$tap'. Make it as root: ip tuntap add $tap mode tap; ip link set $tap up"
+    [[ ${tap_details[index]} == *' tun type tap '* ]] ||
+      refuse "the network device '$tap' is not a TAP device. Make one as root: ip tuntap add NAME mode tap"
+    ;;
+  *) refuse "--net '${nets[index]}' is none of user, tap:NAME, packet:NAME, none." ;;
+  esac
+done
 
 for forward in "${forwards[@]}"; do
   [ "$net" = user ] || refuse "--forward goes with --net user only; with '$net' leave it out."
@@ -211,8 +234,8 @@ fi
 if [ "$accel" = kvm ] && [ "$("$top/tools/accel.sh")" != kvm ]; then
   refuse "KVM does not run programs on this machine. Leave --accel out."
 fi
-if [ "$way" = native ]; then native_build; else build_program; fi
-[ -z "$gdb" ] || [ "$way" = native ] || flock "$top/build/lock" make --no-print-directory -s -C "$top" symbols >&2 ||
+case $way in native) native_build ;; sim) sim_build ;; *) build_program ;; esac
+[ -z "$gdb" ] || [ "$way" = native ] || [ "$way" = sim ] || flock "$top/build/lock" make --no-print-directory -s -C "$top" symbols >&2 ||
   refuse "the core's symbols cannot be made."
 text=$top/build/text.txt
 if [ "$source" = "$top/apps/$DEFAULT_PROGRAM" ] && [ "$way" != bochs ]; then
@@ -230,6 +253,7 @@ if [ "$source" = "$top/apps/$DEFAULT_PROGRAM" ] && [ "$way" != bochs ]; then
 fi
 [ -z "$build_only" ] || exit 0
 [ "$way" != native ] || native_run
+[ "$way" != sim ] || sim_run
 
 # --- the machine
 

@@ -3,8 +3,6 @@
 
 #include <poll.h>
 
-#include <mutex>
-
 #include "machine.hpp"
 
 namespace native {
@@ -15,7 +13,7 @@ inline constinit std::mutex console_mutex;
 inline i64 console_write(void const *text, u64 bytes) {
   if (text == nullptr) return -error::pointer;
   if (bytes > (u64{1} << 47) || reinterpret_cast<u64>(text) + bytes < reinterpret_cast<u64>(text)) return -error::range;
-  std::lock_guard const guard(console_mutex);
+  guard const locked(console_mutex);
   auto const *next = static_cast<char const *>(text);
   for (u64 left = bytes; left != 0;) {
     ssize_t const written = write(STDOUT_FILENO, next, left);

@@ -17,7 +17,7 @@ namespace native {
 
 inline i64 core_wake(u32 core) {
   if (core >= core_count) return -error::no_such;
-  raise(cores[core], exo::event_wake);
+  wake(cores[core]);
   return 0;
 }
 
@@ -28,14 +28,10 @@ inline i64 core_start(u32 core, exo::entry_fn entry, void *argument) {
   if (std::atomic_ref(target.local.running).exchange(1) != 0) return -error::busy;
   target.argument = argument;
   target.entry = entry;  // last: the core looks at it whatever wakes it
-  raise(target, exo::event_wake);
+  wake(target);
   return 0;
 }
 
-inline i64 timer_set(u64 deadline) {
-  this_core().timer = deadline == 0 ? never : deadline;
-  return 0;
-}
 
 /// Ticks as a time for the kernel; an hour at most, after which the caller looks again.
 inline std::timespec time_of(u64 ticks) noexcept {
@@ -43,6 +39,66 @@ inline std::timespec time_of(u64 ticks) noexcept {
   u64 const hz = exo::info().tsc_hz;
   u64 const seconds = std::min<u64>(ticks / hz, 3600);
   return {.tv_sec = static_cast<std::time_t>(seconds), .tv_nsec = static_cast<long>(ticks % hz * second / hz)};
+}
+
+inline constexpr u64 timer_bit = u64{1} << exo::event_timer;
+inline constexpr u64 queue_bit = u64{1} << exo::event_queue;
+
+/// Has the core interrupted when its timer is due. Only for one whose timer has a handler: it may run and look at no clock.
+inline void set_alarm(core_state &core) noexcept {
+  if (!core.has_alarm || (core.handled & timer_bit) == 0) return;
+  u64 const now = exo::ticks();
+  itimerspec when{};
+  if (core.timer != never) when.it_value = time_of(core.timer > now ? core.timer - now : 0);
+  if (core.timer != never && when.it_value.tv_sec == 0) when.it_value.tv_nsec |= 1;  // 0 would take it back
+  timer_settime(core.alarm, 0, &when, nullptr);
+}
+
+inline i64 timer_set(u64 deadline) {
+  core_state &core = this_core();
+  core.timer = deadline == 0 ? never : deadline;
+  set_alarm(core);
+  return 0;
+}
+
+inline i64 trap_set(u32 vector, exo::trap_fn handler) {
+  core_state &core = this_core();
+  if (vector == exo::event_vector + exo::event_timer && handler != nullptr && !core.has_alarm) {
+    sigevent how{};
+    how.sigev_notify = SIGEV_THREAD_ID;
+    how.sigev_signo = event_signal;
+    how._sigev_un._tid = core.thread;
+    if (timer_create(CLOCK_MONOTONIC, &how, &core.alarm) != 0) return -error::memory;
+    core.has_alarm = true;
+  }
+  i64 const result = set_handler(vector, handler);
+  set_alarm(core);
+  return result;
+}
+
+/// Notes the event of each armed queue that has work, after a poll.
+inline void mark_queues(core_state &core, std::span<pollfd const> waits, std::span<ring_state *const> rings) noexcept {
+  for (std::size_t at = 0; at < waits.size(); ++at) {
+    u32 mine = core.local.index;  // unless another core has armed it since
+    if (waits[at].revents != 0 && rings[at]->armed_core.compare_exchange_strong(mine, nobody)) mark(core, exo::event_queue);
+  }
+}
+
+/// What a signal for a core may be about, besides what others raised: its timer, and queues that it has armed.
+inline void look(core_state &core) noexcept {
+  if (core.timer != never && (core.handled & timer_bit) != 0) {
+    if (exo::ticks() >= core.timer) {
+      core.timer = never;
+      mark(core, exo::event_timer);
+    } else {
+      set_alarm(core);  // the kernel's clock is not the TSC: it came too early
+    }
+  }
+  if ((core.handled & queue_bit) == 0) return;
+  std::array<pollfd, armed_max> waits;
+  std::array<ring_state *, armed_max> rings;
+  u32 const armed = collect_armed(core.local.index, waits.data(), rings.data());
+  if (poll(waits.data(), armed, 0) > 0) mark_queues(core, {waits.data(), armed}, {rings.data(), armed});
 }
 
 /// Waits for the bell, an armed queue or the time; notes the event of a queue that has work.
@@ -53,11 +109,8 @@ inline void halt(core_state &core, u64 wait) noexcept {
   u32 const armed = collect_armed(core.local.index, waits.data() + 1, rings.data());
   std::timespec const time = time_of(wait);
   if (ppoll(waits.data(), 1 + armed, &time, nullptr) <= 0) return;
-  for (u32 at = 0; at < armed; ++at) {
-    u32 mine = core.local.index;  // unless another core has armed it since
-    if (waits[1 + at].revents == 0 || !rings[at]->armed_core.compare_exchange_strong(mine, nobody)) continue;
-    std::atomic_ref(core.local.events).fetch_or(u64{1} << exo::event_queue);
-  }
+  mark_queues(core, {waits.data() + 1, armed}, {rings.data(), armed});
+  call_handlers();
   u64 rung = 0;
   if (waits[0].revents != 0) (void)!read(core.bell, &rung, sizeof(rung));
 }
@@ -68,7 +121,7 @@ inline i64 core_idle(u64 deadline) {
   for (bool looked = false;; looked = true) {
     core.halted = true;
     u64 const now = exo::ticks();
-    if (now >= core.timer) {
+    if (now >= core.timer && (core.handled & timer_bit) == 0) {
       core.timer = never;
       std::atomic_ref(core.local.events).fetch_or(u64{1} << exo::event_timer);
     }
@@ -77,7 +130,7 @@ inline i64 core_idle(u64 deadline) {
       core.halted = false;
       return static_cast<i64>(events);
     }
-    u64 const until = std::min(deadline, core.timer);
+    u64 const until = (core.handled & timer_bit) == 0 ? std::min(deadline, core.timer) : deadline;
     halt(core, until > now ? until - now : 0);
   }
 }
@@ -86,6 +139,7 @@ inline i64 core_idle(u64 deadline) {
 inline void *core_thread(void *state) {
   core_state &core = *static_cast<core_state *>(state);
   exo::host_local = &core.local;
+  core.thread = gettid();
   enter_trap_stack();
   prctl(PR_SET_TIMERSLACK, 1);
   for (;;) {
@@ -123,6 +177,8 @@ inline exo::core_record *make_cores(u32 count) {
   }
   cores[0].local.running = 1;
   exo::host_local = &cores[0].local;
+  cores[0].thread = gettid();
+  look_around = look;
   prctl(PR_SET_TIMERSLACK, 1);
   return new exo::core_record[count];
 }

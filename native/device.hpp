@@ -43,9 +43,9 @@ struct completion_ring : ring_state {
     armed_core = nobody;
   }
 
+  /// What was submitted is finished; its room was taken then, and comes back when it is reaped.
   void put(exo::completion const &what, u32 entries) noexcept {
     slots[(first + count++) % depth] = {.what = what, .entries = entries};
-    room -= entries;
   }
 
   i64 reap(exo::completion *out, u32 most) noexcept {
@@ -59,7 +59,7 @@ struct completion_ring : ring_state {
     return taken;
   }
 
-  /// Everything that was submitted is finished, so what is there can be seen right away.
+  /// What finishes after this is told; who fills the ring at the same time holds its lock.
   i64 arm() noexcept {
     armed_core = count == 0 ? exo::local().index : nobody;
     return count == 0 ? 0 : 1;
@@ -112,6 +112,57 @@ i64 measure(std::span<Entry const> entries, u32 room, u32 most, extent &out) noe
   }
   out.entries = 0;
   return 0;
+}
+
+/// Checks entries to be sent or posted, from `least` to `most` bytes each frame; returns how many fit, or an error.
+inline i64 check_frames(std::span<exo::frame const> frames, u32 room, u32 least, u32 most) noexcept {
+  u32 fit = 0;
+  extent size;
+  for (; fit < frames.size() && fit < room; fit += size.entries) {
+    exo::frame const &head = frames[fit];
+    if (head.address == 0) return -error::pointer;
+    if ((head.flags & ~entry_more) != 0 || head.segment_kind != 0) return -error::unsupported;
+    if (i64 const bad = measure(frames.subspan(fit), room - fit, nobody, size)) return bad;
+    if (size.entries == 0) break;
+    if (size.bytes < least || size.bytes > most) return -error::range;
+  }
+  return fit;
+}
+
+/// Checks the operation at the front; the result is as of disk_submit, 0 if it can be done.
+inline i64 check_operation(exo::disk_record const &record, std::span<exo::disk_op const> ops, u32 room,
+                           extent &size) noexcept {
+  exo::disk_op const &op = ops.front();
+  if ((op.flags & ~entry_more) != 0) return -error::range;
+  if (op.kind == exo::disk_flush) {
+    if (op.flags != 0) return -error::range;
+    size = {.entries = 1, .bytes = 0};
+    return (record.features & exo::disk_write_cache) == 0 ? -error::unsupported : 0;
+  }
+  if (op.kind != exo::disk_read && op.kind != exo::disk_write) return -error::range;
+  if (op.kind == exo::disk_write && (record.features & exo::disk_read_only) != 0) return -error::unsupported;
+  if (i64 const bad = measure(ops, room, record.entry_max, size); bad != 0 || size.entries == 0) return bad;
+  bool const inside = op.block < record.blocks && size.bytes <= (record.blocks - op.block) * record.block_bytes;
+  return inside && size.bytes % record.block_bytes == 0 ? 0 : -error::range;
+}
+
+/// Checks operations; returns how many entries of them fit, whole operations only, or an error.
+inline i64 check_operations(exo::disk_record const &record, std::span<exo::disk_op const> ops, u32 room) noexcept {
+  u32 fit = 0;
+  extent size;
+  for (; fit < ops.size() && fit < room; fit += size.entries) {
+    if (i64 const bad = check_operation(record, ops.subspan(fit), room - fit, size)) return bad;
+    if (size.entries == 0) break;
+  }
+  return fit;
+}
+
+/// How many entries the frame or operation at the front has; it was checked.
+template <typename Entry>
+u32 entries_of(std::span<Entry const> entries) noexcept {
+  u32 count = 1;
+  while ((entries[count - 1].flags & entry_more) != 0) ++count;
+  return count;
 }
 
 }  // namespace native

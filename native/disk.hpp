@@ -1,4 +1,5 @@
-// Disks on files and block devices. An operation is done when it is submitted; its completion waits to be reaped.
+// Disks on files and block devices. Threads of the disk do the operations, several at a time and in any order; what is
+// finished waits in the queue's ring to be reaped.
 #pragma once
 
 #include <fcntl.h>
@@ -6,56 +7,44 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <thread>
+#include <vector>
+
 #include "device.hpp"
 
 namespace native {
 
 inline constexpr u32 block_bytes = 512;
 inline constexpr u32 disk_entries_most = 126;
+inline constexpr u32 disk_threads = 8;                           // operations under way at most
+inline constexpr std::chrono::seconds disk_close_limit{10};      // for what is under way when a disk is closed
+
+struct disk_operation {
+  std::vector<exo::disk_op> parts;
+  u32 queue;
+  u64 life;
+};
 
 struct disk_device {
   exo::disk_record record{};
   u32 open = 0;
   int file = -1;
   std::array<completion_ring, queues_most> queues{};
+
+  std::mutex mutex;  // of the rings and of all below
+  std::condition_variable more;
+  std::condition_variable_any done;
+  std::deque<disk_operation> waiting;
+  u32 under_way = 0;
+  u64 life = 0;  // raised by disk_close: what is under way then goes to no ring
+  bool has_threads = false;
 };
 
 inline constinit std::span<disk_device> disks{};
-
-inline i64 disk_open(u32 disk, u32 queues, u32 depth, void *memory, u64 bytes) {
-  if (i64 const bad = check_open(disks, disk, queues, depth, memory, bytes)) return bad;
-  disk_device &device = disks[disk];
-  u64 const ring_bytes = u64{depth} * device.record.depth_bytes;
-  for (u32 queue = 0; queue < queues; ++queue) {
-    device.queues[queue].start(static_cast<char *>(memory) + queue * ring_bytes, depth);
-  }
-  device.open = queues;
-  return 0;
-}
-
-inline i64 disk_close(u32 disk) {
-  if (i64 const bad = check(disks, disk)) return bad;
-  for (completion_ring &ring : disks[disk].queues) ring.armed_core = nobody;
-  disks[disk].open = 0;
-  return 0;
-}
-
-/// Measures and checks the operation at the front; the result is as of disk_submit, 0 if it can be done.
-inline i64 check_operation(disk_device const &device, std::span<exo::disk_op const> ops, u32 room, extent &size) {
-  exo::disk_op const &op = ops.front();
-  exo::disk_record const &record = device.record;
-  if ((op.flags & ~entry_more) != 0) return -error::range;
-  if (op.kind == exo::disk_flush) {
-    if (op.flags != 0) return -error::range;
-    size = {.entries = 1, .bytes = 0};
-    return (record.features & exo::disk_write_cache) == 0 ? -error::unsupported : 0;
-  }
-  if (op.kind != exo::disk_read && op.kind != exo::disk_write) return -error::range;
-  if (op.kind == exo::disk_write && (record.features & exo::disk_read_only) != 0) return -error::unsupported;
-  if (i64 const bad = measure(ops, room, record.entry_max, size); bad != 0 || size.entries == 0) return bad;
-  bool const inside = op.block < record.blocks && size.bytes <= (record.blocks - op.block) * record.block_bytes;
-  return inside && size.bytes % record.block_bytes == 0 ? 0 : -error::range;
-}
 
 /// Reads or writes all bytes of an entry; a file that ends in the middle of its last block goes on with zeros.
 inline bool transfer(int file, bool writing, char *memory, u64 bytes, u64 offset) {
@@ -93,34 +82,78 @@ inline exo::completion perform(int file, std::span<exo::disk_op const> op) {
   return what;
 }
 
+/// A thread of a disk: does what waits, as long as the process lives.
+inline void serve_disk(disk_device &device) {
+  std::unique_lock lock(device.mutex);
+  for (;;) {
+    device.more.wait(lock, [&] { return !device.waiting.empty(); });
+    disk_operation const op = std::move(device.waiting.front());
+    device.waiting.pop_front();
+    ++device.under_way;
+    lock.unlock();
+    exo::completion const what = perform(device.file, op.parts);
+    lock.lock();
+    --device.under_way;
+    if (op.life == device.life) {
+      completion_ring &ring = device.queues[op.queue];
+      ring.put(what, static_cast<u32>(op.parts.size()));
+      ring.finished();
+    }
+    device.done.notify_all();
+  }
+}
+
+inline i64 disk_open(u32 disk, u32 queues, u32 depth, void *memory, u64 bytes) {
+  if (i64 const bad = check_open(disks, disk, queues, depth, memory, bytes)) return bad;
+  disk_device &device = disks[disk];
+  guard const locked(device.mutex);
+  if (device.under_way != 0) return -error::timeout;  // disk_close waited for it in vain
+  u64 const ring_bytes = u64{depth} * device.record.depth_bytes;
+  for (u32 queue = 0; queue < queues; ++queue) {
+    device.queues[queue].start(static_cast<char *>(memory) + queue * ring_bytes, depth);
+  }
+  for (u32 thread = 0; !device.has_threads && thread < disk_threads; ++thread) std::thread(serve_disk, std::ref(device)).detach();
+  device.has_threads = true;
+  device.open = queues;
+  return 0;
+}
+
+inline i64 disk_close(u32 disk) {
+  if (i64 const bad = check(disks, disk)) return bad;
+  disk_device &device = disks[disk];
+  guard locked(device.mutex);
+  for (completion_ring &ring : device.queues) ring.armed_core = nobody;
+  device.waiting.clear();
+  ++device.life;
+  device.open = 0;
+  return device.done.wait_for(locked, disk_close_limit, [&] { return device.under_way == 0; }) ? 0 : -error::timeout;
+}
+
 inline i64 disk_submit(u32 disk, u32 queue, exo::disk_op const *ops, u32 count) {
   if (i64 const bad = check(disks, disk, queue, ops)) return bad;
   disk_device &device = disks[disk];
   completion_ring &ring = device.queues[queue];
-  std::span const all(ops, count);
-  extent size;
-  u32 fit = 0;
-  for (u32 room = ring.room; fit < count && fit < room; fit += size.entries) {
-    if (i64 const bad = check_operation(device, all.subspan(fit), room - fit, size)) return bad;
-    if (size.entries == 0) break;
+  guard const locked(device.mutex);
+  i64 const fit = check_operations(device.record, {ops, count}, ring.room);
+  for (i64 next = 0; next < fit;) {
+    u32 const entries = entries_of(std::span(ops + next, static_cast<std::size_t>(fit - next)));
+    device.waiting.push_back({std::vector(ops + next, ops + next + entries), queue, device.life});
+    ring.room -= entries;
+    next += entries;
+    device.more.notify_one();
   }
-  for (u32 done = 0; done < fit;) {
-    u32 entries = 1;
-    while ((ops[done + entries - 1].flags & entry_more) != 0) ++entries;
-    ring.put(perform(device.file, all.subspan(done, entries)), entries);
-    done += entries;
-  }
-  if (fit != 0) ring.finished();
   return fit;
 }
 
 inline i64 disk_reap(u32 disk, u32 queue, exo::completion *out, u32 count) {
   if (i64 const bad = check(disks, disk, queue, out)) return bad;
+  guard const locked(disks[disk].mutex);
   return disks[disk].queues[queue].reap(out, count);
 }
 
 inline i64 disk_arm(u32 disk, u32 queue) {
   if (i64 const bad = check(disks, disk, queue)) return bad;
+  guard const locked(disks[disk].mutex);
   return disks[disk].queues[queue].arm();
 }
 
@@ -146,6 +179,9 @@ inline void make_disk(disk_device &device, char const *path) {
                    .block_bytes = block_bytes,
                    .entry_max = disk_entries_most,
                    .bytes_max = ~u32{0},
+                   .optimal_bytes = 0,
+                   .model = {},
+                   .serial = {},
                    .queue_max = core_count < queues_most ? core_count : queues_most,
                    .depth_max = depth_most,
                    .depth_bytes = sizeof(completion_ring::slot),

@@ -92,16 +92,16 @@ exo::list<Record> list_of(std::span<Device> devices) {
 
   exo::core_record *const records = make_cores(chosen.cores);
   make_memory(chosen.memory_bytes);
-  if (chosen.taps.size() > nics_most) refuse("there are more than %u --net options.", nics_most);
+  if (chosen.nets.size() > nics_most) refuse("there are more than %u --net options.", nics_most);
   disks = make_devices(chosen.disks, make_disk);
-  nics = make_devices(chosen.taps, make_nic);
+  nics = make_devices(chosen.nets, make_nic);
   machine.cores = {.first = records, .count = core_count, .stride = sizeof(exo::core_record)};
   machine.memory = {.first = &memory->ram, .count = 1, .stride = sizeof(exo::memory_range)};
   machine.disks = list_of<exo::disk_record>(disks);
   machine.nics = list_of<exo::nic_record>(nics);
   exo::system_pages.start(machine.memory);
   enter_trap_stack();
-  catch_faults();
+  catch_signals();
   start_cores(records);
   machine.entry_tsc = exo::ticks();
 }

@@ -8,7 +8,6 @@
 
 #include <cinttypes>
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include "machine.hpp"
@@ -86,6 +85,13 @@ inline bool find_own(u64 virt, exo::mapping &out) noexcept {
   return true;
 }
 
+/// Whether the process has something besides the regions at an address.
+inline bool is_own(u64 virt) {
+  guard const locked(memory->mutex);
+  exo::mapping what;
+  return find_region(virt) == memory->regions.end() && find_own(virt, what);
+}
+
 /// What calls check in a range of whole pages.
 inline i64 check_range(u64 first, u64 bytes, u64 limit) noexcept {
   bool const whole = (first | bytes) % exo::page_bytes == 0;
@@ -127,8 +133,11 @@ inline i64 take_holes(u64 first, u64 end) {
 inline i64 mem_map(u64 virt, u64 phys, u64 bytes, u32 access) {
   if (i64 const bad = check_access(virt, bytes, access)) return bad;
   if (i64 const bad = check_range(phys, bytes, virt_end)) return bad;
-  if (!is_ram(phys, bytes)) return bytes > phys_end || phys > phys_end - bytes ? -error::range : -error::unsupported;
-  std::lock_guard const guard(memory->mutex);
+  if (!is_ram(phys, bytes)) {
+    if (is_own(phys) || is_own(phys + bytes - 1)) return -error::denied;
+    return bytes > phys_end || phys > phys_end - bytes ? -error::range : -error::unsupported;
+  }
+  guard const locked(memory->mutex);
   if (i64 const bad = take_holes(virt, virt + bytes)) return bad;
   void *const mapped = mmap(reinterpret_cast<void *>(virt), bytes, protection(access), MAP_SHARED | MAP_FIXED,
                             memory->file, static_cast<off_t>(phys - memory->ram.first));
@@ -142,7 +151,7 @@ inline i64 mem_map(u64 virt, u64 phys, u64 bytes, u32 access) {
 
 inline i64 mem_protect(u64 virt, u64 bytes, u32 access) {
   if (i64 const bad = check_access(virt, bytes, access)) return bad;
-  std::lock_guard const guard(memory->mutex);
+  guard const locked(memory->mutex);
   for (u64 at = virt; at < virt + bytes;) {
     auto const inside = find_region(at);
     exo::mapping own;
@@ -161,7 +170,7 @@ inline i64 mem_protect(u64 virt, u64 bytes, u32 access) {
 inline i64 mem_query(u64 virt, exo::mapping *out) {
   if (out == nullptr || reinterpret_cast<u64>(out) % alignof(exo::mapping) != 0) return -error::pointer;
   if (virt >= virt_end) return -error::range;
-  std::lock_guard const guard(memory->mutex);
+  guard const locked(memory->mutex);
   auto const inside = find_region(virt);
   if (inside == memory->regions.end()) return find_own(virt, *out) ? 0 : -error::no_such;
   auto const &[first, what] = *inside;
@@ -174,7 +183,7 @@ inline i64 mem_give(void *pages, u64 bytes) {
   u64 const first = reinterpret_cast<u64>(pages);
   if (pages == nullptr || first % exo::page_bytes != 0) return -error::pointer;
   if (i64 const bad = check_range(first, bytes, virt_end)) return bad;
-  std::lock_guard const guard(memory->mutex);
+  guard const locked(memory->mutex);
   for (u64 at = first; at < first + bytes;) {
     auto const inside = find_region(at);
     exo::mapping own;
@@ -186,13 +195,14 @@ inline i64 mem_give(void *pages, u64 bytes) {
   return 0;
 }
 
-/// Makes the RAM. Pages that nobody touches take nothing.
-inline void make_memory(u64 bytes) {
+/// Makes the RAM, at an address if one is given. Pages that nobody touches take nothing.
+inline void make_memory(u64 bytes, u64 wanted = 0) {
   memory = new address_space;
   memory->file = memfd_create("exo16-ram", MFD_CLOEXEC);
   void *const first = memory->file < 0 || ftruncate(memory->file, static_cast<off_t>(bytes)) != 0
                           ? MAP_FAILED
-                          : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory->file, 0);
+                          : mmap(reinterpret_cast<void *>(wanted), bytes, PROT_READ | PROT_WRITE,
+                                 MAP_SHARED | MAP_NORESERVE | (wanted != 0 ? MAP_FIXED_NOREPLACE : 0), memory->file, 0);
   if (first == MAP_FAILED) {
     refuse("there are no %" PRIu64 " MiB of memory to be had: %s. Give --mem less.", bytes >> 20, std::strerror(errno));
   }

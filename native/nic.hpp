@@ -1,14 +1,19 @@
-// A NIC on a TAP device. Each queue pair has its own file: frames are written when they are sent, and read when they
-// are reaped, straight from and into the program's buffers. What the kernel does not take is lost, as on any wire.
+// A NIC on a TAP device, or on any interface by a packet socket. Each queue pair has its own file: frames are written when they
+// are sent, and read when they are reaped, straight from and into the program's buffers. What the kernel does not take is
+// lost, as on any wire.
 #pragma once
 
 #include <fcntl.h>
 #include <linux/if.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+
+#include <string_view>
 
 #include "device.hpp"
 
@@ -48,6 +53,7 @@ struct nic_device {
   exo::nic_record record{};
   u32 open = 0;
   int control = -1;  // a socket to ask about the interface
+  bool is_packet = false;  // the file of its one queue is a packet socket
   ifreq name{};
   std::array<queue_pair, queues_most> queues{};
 };
@@ -102,21 +108,6 @@ inline i64 nic_close(u32 nic) {
   return 0;
 }
 
-/// Checks entries to be sent or posted, from `least` to `most` bytes each frame; returns how many fit, or an error.
-inline i64 check_frames(std::span<exo::frame const> frames, u32 room, u32 least, u32 most) {
-  u32 fit = 0;
-  extent size;
-  for (; fit < frames.size() && fit < room; fit += size.entries) {
-    exo::frame const &head = frames[fit];
-    if (head.address == 0) return -error::pointer;
-    if ((head.flags & ~entry_more) != 0 || head.segment_kind != 0) return -error::unsupported;
-    if (i64 const bad = measure(frames.subspan(fit), room - fit, nobody, size)) return bad;
-    if (size.entries == 0) break;
-    if (size.bytes < least || size.bytes > most) return -error::range;
-  }
-  return fit;
-}
-
 /// An operation's entries as the kernel takes them, with one place more.
 using vectors = std::array<iovec, depth_most + 1>;
 
@@ -127,13 +118,12 @@ inline i64 nic_tx(u32 nic, u32 queue, exo::frame const *frames, u32 count) {
   vectors parts;
   for (i64 next = 0; next < fit;) {
     exo::completion const what{.cookie = frames[next].cookie, .status = 0, .bytes = 0};
-    u32 entries = 0;
-    bool more = true;
-    for (; more; ++next) {
-      parts[entries++] = {.iov_base = reinterpret_cast<void *>(frames[next].address), .iov_len = frames[next].bytes};
-      more = (frames[next].flags & entry_more) != 0;
+    u32 const entries = entries_of(std::span(frames + next, static_cast<std::size_t>(fit - next)));
+    for (u32 entry = 0; entry < entries; ++entry, ++next) {
+      parts[entry] = {.iov_base = reinterpret_cast<void *>(frames[next].address), .iov_len = frames[next].bytes};
     }
     (void)!writev(pair.file, parts.data(), static_cast<int>(entries));
+    pair.transmit.room -= entries;
     pair.transmit.put(what, entries);
   }
   if (fit > 0) pair.transmit.finished();
@@ -155,6 +145,23 @@ inline i64 nic_rx_post(u32 nic, u32 queue, exo::frame const *buffers, u32 count)
   return fit;
 }
 
+/// Reads a frame; `flags` gets those of the received one. The result is what it has, -1 if there is none.
+inline ssize_t read_frame(nic_device const &device, int file, iovec *parts, u32 count, u8 &flags) noexcept {
+  flags = 0;
+  if (!device.is_packet) return readv(file, parts, static_cast<int>(count));
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(tpacket_auxdata))];
+  msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = parts, .msg_iovlen = count, .msg_control = control,
+                 .msg_controllen = sizeof(control), .msg_flags = 0};
+  ssize_t const bytes = recvmsg(file, &message, 0);
+  for (cmsghdr *each = CMSG_FIRSTHDR(&message); bytes >= 0 && each != nullptr; each = CMSG_NXTHDR(&message, each)) {
+    tpacket_auxdata about{};
+    if (each->cmsg_level != SOL_PACKET || each->cmsg_type != PACKET_AUXDATA) continue;
+    std::memcpy(&about, CMSG_DATA(each), sizeof(about));
+    if ((about.tp_status & TP_STATUS_CSUMNOTREADY) != 0) flags = exo::frame_checksum;  // from this host: left to its NIC
+  }
+  return bytes;
+}
+
 inline i64 nic_rx_reap(u32 nic, u32 queue, exo::frame *out, u32 count) {
   if (i64 const bad = check(nics, nic, queue, out)) return bad;
   queue_pair &pair = nics[nic].queues[queue];
@@ -174,17 +181,28 @@ inline i64 nic_rx_reap(u32 nic, u32 queue, exo::frame *out, u32 count) {
     }
     char beyond;  // a frame that reaches here does not fit, and is lost
     parts[entries] = {.iov_base = &beyond, .iov_len = 1};
-    ssize_t const bytes = readv(pair.file, parts.data(), static_cast<int>(entries + 1));
+    u8 flags = 0;
+    ssize_t const bytes = read_frame(nics[nic], pair.file, parts.data(), entries + 1, flags);
     if (bytes < 0) break;
     if (bytes > room) continue;
     exo::frame got{};
     got.address = head.address;
     got.cookie = head.cookie;
     got.bytes = static_cast<u32>(bytes);
+    got.flags = flags;
     out[taken++] = got;
     ring.first += entries;
   }
   return taken;
+}
+
+/// Has a core interrupted when a frame comes in, if it has a handler for that: it may run and poll nothing.
+inline void interrupt_on_frames(int file, core_state const &core) noexcept {
+  if ((core.handled & u64{1} << exo::event_queue) == 0) return;
+  f_owner_ex const owner{.type = F_OWNER_TID, .pid = core.thread};
+  (void)fcntl(file, F_SETOWN_EX, &owner);
+  (void)fcntl(file, F_SETSIG, event_signal);
+  (void)fcntl(file, F_SETFL, O_RDWR | O_NONBLOCK | O_ASYNC);
 }
 
 inline i64 nic_arm(u32 nic, u32 queue, u32 rings) {
@@ -193,6 +211,7 @@ inline i64 nic_arm(u32 nic, u32 queue, u32 rings) {
   queue_pair &pair = nics[nic].queues[queue];
   if ((rings & exo::ring_rx) != 0) {
     pair.receive.armed_core = exo::local().index;
+    interrupt_on_frames(pair.file, this_core());
     if (pair.has_frame()) {
       pair.receive.armed_core = nobody;
       return 1;
@@ -237,17 +256,44 @@ inline void await_carrier(nic_device &device) noexcept {
   }
 }
 
-/// Makes a NIC of a TAP device, with a queue for each core if the device was made with multi_queue.
-inline void make_nic(nic_device &device, char const *name) {
+/// Opens a packet socket on an interface, which sees all frames that come in there, whoever they are for.
+inline void open_packet(nic_device &device) {
+  char const *const name = device.name.ifr_name;
+  int const file = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);  // protocol 0: nothing comes before bind
+  if (file < 0) refuse("the interface '%s' may not be used: %s. Run as root, or leave out --net.", name, std::strerror(errno));
+  ifreq index = device.name;
+  sockaddr_ll place{};
+  place.sll_family = AF_PACKET;
+  place.sll_protocol = __builtin_bswap16(ETH_P_ALL);
+  packet_mreq promiscuous{};
+  promiscuous.mr_type = PACKET_MR_PROMISC;
+  int const on = 1;
+  auto const set = [&](int option, auto const &value) { return setsockopt(file, SOL_PACKET, option, &value, sizeof(value)) == 0; };
+  bool good = ioctl(device.control, SIOCGIFINDEX, &index) == 0;
+  place.sll_ifindex = promiscuous.mr_ifindex = index.ifr_ifindex;
+  // What this host itself sends there is not seen: it is on this side of the wire.
+  good = good && set(PACKET_IGNORE_OUTGOING, on) && set(PACKET_AUXDATA, on) && set(PACKET_ADD_MEMBERSHIP, promiscuous);
+  good = good && bind(file, reinterpret_cast<sockaddr const *>(&place), sizeof(place)) == 0;
+  if (!good) refuse("the interface '%s' takes no packet socket: %s. Choose another for --net.", name, std::strerror(errno));
+  device.queues[0].file = file;
+  device.is_packet = true;
+}
+
+/// Makes a NIC as an option says: `tap:NAME`, with a queue for each core if the device was made with multi_queue, or
+/// `packet:NAME`.
+inline void make_nic(nic_device &device, char const *option) {
+  char const *const name = std::strchr(option, ':') + 1;
   std::strncpy(device.name.ifr_name, name, IFNAMSIZ - 1);
   device.control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   ifreq mtu = device.name, address = device.name;
   if (ioctl(device.control, SIOCGIFMTU, &mtu) != 0) {
-    refuse("there is no network device '%s'. Make it as root: ip tuntap add %s mode tap; ip link set %s up", name, name,
-           name);
+    refuse("there is no network device '%s'. See those that there are: ip link; or make one as root: ip tuntap add %s mode tap",
+           name, name);
   }
   u32 queues = 1;
-  if (open_queue(device, 0, IFF_MULTI_QUEUE)) {
+  if (std::string_view(option).starts_with("packet:")) {
+    open_packet(device);
+  } else if (open_queue(device, 0, IFF_MULTI_QUEUE)) {
     u32 const most = core_count < queues_most ? core_count : queues_most;
     while (queues < most && open_queue(device, queues, IFF_MULTI_QUEUE)) ++queues;
   } else if (!open_queue(device, 0, 0)) {
@@ -267,7 +313,7 @@ inline void make_nic(nic_device &device, char const *name) {
   device.record.mac[0] = static_cast<u8>((device.record.mac[0] & ~1) | 2);
   device.record.mac[5] ^= 1;
   attach(device, 1);
-  await_carrier(device);
+  if (!device.is_packet) await_carrier(device);
 }
 
 }  // namespace native

@@ -13,7 +13,7 @@ struct options {
   u32 cores = 2;
   u64 memory_bytes = 256 << 20;
   std::vector<char const *> disks;
-  std::vector<char const *> taps;
+  std::vector<char const *> nets;  // tap:NAME or packet:NAME
   char const *command_line = "";
 };
 
@@ -38,12 +38,12 @@ inline options read_options(int count, char **arguments) {
       chosen.memory_bytes = number("--mem", value, u64{1} << 46) & ~(exo::page_bytes - 1);
     } else if (name == "--disk") {
       chosen.disks.push_back(value);
-    } else if (name == "--net" && std::string_view(value).starts_with("tap:")) {
-      chosen.taps.push_back(value + std::strlen("tap:"));
+    } else if (name == "--net" && (std::string_view(value).starts_with("tap:") || std::string_view(value).starts_with("packet:"))) {
+      chosen.nets.push_back(value);
     } else if (name == "--args") {
       chosen.command_line = value;
     } else {
-      refuse("there is no option '%s %s'; there are --cores N, --mem BYTES, --disk FILE, --net tap:NAME, --args TEXT.",
+      refuse("there is no option '%s %s'; there are --cores N, --mem BYTES, --disk FILE, --net tap:NAME|packet:NAME, --args TEXT.",
              arguments[at], value);
     }
   }

@@ -1,13 +1,13 @@
-// Faults: signals that Linux sends to the thread at fault become calls of the program's handlers, or a report.
+// Handlers of faults and events: signals that Linux sends to a core's thread become calls of the program's handlers.
 //
-// Linux tells vector, error code and address as the CPU gave them. Events never interrupt a thread, so they have no
-// handlers here.
+// A fault is Linux's own signal, and tells vector, error code and address as the CPU gave them. For an event the core that
+// raises it sends event_signal to the thread of the core that it is for, which so is interrupted wherever it is.
 #pragma once
 
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#include <csignal>
+#include <bit>
 #include <iterator>
 
 #include <exo/console.hpp>
@@ -24,10 +24,17 @@ inline constexpr u32 exit_fault = 128;
 inline constexpr u64 page_fault = 14;
 inline constexpr u64 error_user = 4;  // of a page fault: the one bit in which a process differs from the machine
 
-inline i64 trap_set(u32 vector, exo::trap_fn handler) {
+/// Looks for events that nobody has raised: of a timer, of a NIC. Null where each is raised.
+inline void (*look_around)(core_state &core) noexcept = nullptr;
+
+/// trap_set, but for what makes events come while a core runs.
+inline i64 set_handler(u32 vector, exo::trap_fn handler) noexcept {
   if (vector >= exo::trap_count - 1 || (vectors_critical >> vector & 1) != 0) return -error::no_such;
-  if (vector >= exo::event_vector && handler != nullptr) return -error::unsupported;
-  this_core().handlers[vector] = handler;
+  core_state &core = this_core();
+  u64 const bit = vector >= exo::event_vector ? u64{1} << (vector - exo::event_vector) : 0;
+  if (handler == nullptr) core.handled &= ~bit;
+  core.handlers[vector] = handler;
+  if (handler != nullptr) core.handled |= bit;
   return 0;
 }
 
@@ -43,7 +50,7 @@ inline constexpr register_place registers[] = {
     {&exo::trap_frame::r13, REG_R13}, {&exo::trap_frame::r14, REG_R14}, {&exo::trap_frame::r15, REG_R15},
     {&exo::trap_frame::rip, REG_RIP}, {&exo::trap_frame::rsp, REG_RSP}, {&exo::trap_frame::rflags, REG_EFL}};
 
-/// Reports a fault as the core does and ends the process.
+/// Reports a fault as the core does and ends the machine.
 [[noreturn]] inline void report(exo::trap_frame const &state) noexcept {
   constexpr char names[] = "DEDBNIBPOFBRUDNMDFCSTSNPSSGPPF..MFACMCXMVECP";
   bool const named = 2 * state.vector + 1 < sizeof(names);
@@ -53,7 +60,8 @@ inline constexpr register_place registers[] = {
   exo::print("exo16:  err {:016x} flg {:016x} rbp {:016x}\n", state.error, state.rflags, state.rbp);
   exo::print("exo16:  rax {:016x} rbx {:016x} rcx {:016x}\n", state.rax, state.rbx, state.rcx);
   exo::print("exo16:  rdx {:016x} rsi {:016x} rdi {:016x}\n", state.rdx, state.rsi, state.rdi);
-  _exit(static_cast<int>(exit_fault + state.vector));
+  exo::core().sys_exit(static_cast<u32>(exit_fault + state.vector));
+  __builtin_unreachable();
 }
 
 /// A signal that is no fault of a core, or that a sanitizer reports better, goes where it would go without us.
@@ -62,32 +70,61 @@ inline void pass_on(int signal, bool fault) noexcept {
   if (!fault) std::raise(signal);  // else it comes again by itself
 }
 
+inline exo::trap_frame frame_of(greg_t const *saved) noexcept {
+  exo::trap_frame state{};
+  for (auto const &[field, number] : registers) state.*field = static_cast<u64>(saved[number]);
+  state.cs = static_cast<u64>(saved[REG_CSGSFS]) & 0xFFFF;
+  state.ss = static_cast<u64>(saved[REG_CSGSFS]) >> 48;
+  return state;
+}
+
+/// Calls a handler of the program; what it changes in the state goes back into the registers.
+inline void call_handler(core_state &core, exo::trap_fn handler, exo::trap_frame &state, greg_t *saved) noexcept {
+  core.trapped = true;
+  handler(&state);
+  core.trapped = false;
+  for (auto const &[field, number] : registers) saved[number] = static_cast<greg_t>(state.*field);
+}
+
 inline void on_fault(int signal, siginfo_t *about, void *context) {
   bool const fault = about->si_code > 0;
   if (!fault || exo::host_local == nullptr) return pass_on(signal, fault);
   core_state &core = this_core();
   greg_t *const saved = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
 
-  exo::trap_frame state{};
-  for (auto const &[field, number] : registers) state.*field = static_cast<u64>(saved[number]);
+  exo::trap_frame state = frame_of(saved);
   state.vector = static_cast<u64>(saved[REG_TRAPNO]) % exo::event_vector;
   state.error = static_cast<u64>(saved[REG_ERR]);
   if (state.vector == page_fault) {
     state.address = static_cast<u64>(saved[REG_CR2]);
     state.error &= ~error_user;
   }
-  state.cs = static_cast<u64>(saved[REG_CSGSFS]) & 0xFFFF;
-  state.ss = static_cast<u64>(saved[REG_CSGSFS]) >> 48;
-
   exo::trap_fn const handler = core.handlers[state.vector];
   if (handler == nullptr || core.trapped) {
     if (before[signal].sa_handler != SIG_DFL) return pass_on(signal, fault);
     report(state);
   }
-  core.trapped = true;
-  handler(&state);
-  core.trapped = false;
-  for (auto const &[field, number] : registers) saved[number] = static_cast<greg_t>(state.*field);
+  call_handler(core, handler, state, saved);
+  call_handlers();  // of events that came meanwhile
+}
+
+/// Whoever is in a handler or holds a lock when this comes calls again at the end of it.
+inline void on_event(int, siginfo_t *, void *context) {
+  if (exo::host_local == nullptr) return;
+  int const old_errno = errno;
+  core_state &core = this_core();
+  if (look_around != nullptr) look_around(core);
+  while (!core.trapped && core.locks == 0 && core.upcalls != 0) {
+    auto const event = static_cast<u32>(std::countr_zero(core.upcalls.load()));
+    core.upcalls &= ~(u64{1} << event);
+    exo::trap_fn const handler = core.handlers[exo::event_vector + event];
+    if (handler == nullptr) continue;  // taken back meanwhile
+    greg_t *const saved = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
+    exo::trap_frame state = frame_of(saved);
+    state.vector = exo::event_vector + event;
+    call_handler(core, handler, state, saved);
+  }
+  errno = old_errno;
 }
 
 inline constexpr u64 trap_stack_bytes = 256 << 10;
@@ -100,11 +137,14 @@ inline void enter_trap_stack() {
   if (first == MAP_FAILED || sigaltstack(&stack, nullptr) != 0) refuse("there is no memory for the stack of traps.");
 }
 
-inline void catch_faults() {
+inline void catch_signals() {
   struct sigaction action {};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;  // a fault in a handler comes here too
   for (int const signal : fault_signals) sigaction(signal, &action, &before[signal]);
+  action.sa_sigaction = on_event;
+  action.sa_flags |= SA_RESTART;
+  sigaction(event_signal, &action, nullptr);
 }
 
 }  // namespace native

@@ -20,7 +20,7 @@ fail() {
 # accelerated ARGUMENTS...: sets `accel` to TCG, unless the arguments choose another accelerator, Bochs or no machine.
 accelerated() {
   accel=(--accel tcg)
-  case " $* " in *' --accel '* | *' --bochs '* | *' --native '*) accel=() ;; esac
+  case " $* " in *' --accel '* | *' --bochs '* | *' --native '* | *' --sim '*) accel=() ;; esac
 }
 
 # run ARGUMENTS...: runs the run script; see accelerated. Sets `output` (console and messages) and `status`.

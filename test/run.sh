@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the tests and prints `ok NAME` or `FAIL NAME` with its log for each, and at the end `N passed, N failed`.
 #
-#   test/run.sh KIND...        kinds: check host fail boot
+#   test/run.sh KIND...        kinds: check host fail boot contract
 #   ONLY=pattern test/run.sh   takes the tests whose name matches this extended regular expression
 #   JOBS=N test/run.sh         how many at a time; default: the processors
 #
@@ -10,6 +10,7 @@
 #   fail   test/fail/*.cpp     must not compile, with the message that the file names; see test/one.sh
 #   boot   test/boot/*.cpp     guest programs, booted as their comments say; see test/one.sh
 #          test/boot/*.sh      each function test_* is a test, with test/lib.sh at hand
+#   contract  test/contract/*.cpp  the same, but each is asked of the core, of a process and of the simulator
 #
 # A shell file sets another time limit than LIMIT_S for each of its tests with a line `# limit: SECONDS`.
 set -uo pipefail
@@ -19,7 +20,7 @@ export LC_ALL=C
 LIMIT_S=120
 HOST_LIMIT_S=300
 
-[ $# -gt 0 ] || set -- check host fail boot
+[ $# -gt 0 ] || set -- check host fail boot contract
 only=${ONLY-}
 jobs_max=${JOBS:-$(nproc)}
 
@@ -46,8 +47,8 @@ add_functions() {
 }
 
 for kind in "$@"; do
-  case $kind in check | host | fail | boot) ;; *)
-    echo "run.sh: there is no kind '$kind'; take check, host, fail or boot." >&2
+  case $kind in check | host | fail | boot | contract) ;; *)
+    echo "run.sh: there is no kind '$kind'; take check, host, fail, boot or contract." >&2
     exit 2
     ;;
   esac
@@ -61,7 +62,7 @@ for kind in "$@"; do
       add "$name" $HOST_LIMIT_S many test/one.sh host "$file"
       ;;
     test/fail/*) add "$name" "$LIMIT_S" one test/one.sh fail "$file" ;;
-    test/boot/*)
+    test/boot/* | test/contract/*)
       # One run for each `// boot:` line, or one run without options.
       runs=$(grep -c '^// boot:' "$file")
       for ((run = 1; run <= (runs > 0 ? runs : 1); run++)); do

@@ -29,3 +29,16 @@ native_compile_flags=(
   -std=c++23 -O2 -g -DEXO_HOST "${warning_flags[@]}" -fno-exceptions -fno-rtti -fno-omit-frame-pointer -I "$top/api"
 )
 native_link_flags=(-Wl,--wrap=main)
+
+# The simulator: it is built once, programs for it are shared objects. The compiler notes atomic operations as for the
+# thread sanitizer, whose library test/sim/atomics.cpp replaces; nothing of a program is shared with another copy of it.
+sim_compile_flags=(
+  -std=c++23 -O2 -g -DEXO_HOST "${warning_flags[@]}" -fno-exceptions -fno-rtti -fno-omit-frame-pointer
+  -fPIC -fno-stack-protector -I "$top/api" -I "$top/test"
+)
+sim_program_flags=(-fsanitize=thread)
+sim_gcc_flags=(-fno-gnu-unique -Wno-tsan)
+sim_link_flags=(-shared -static-libstdc++ -static-libgcc -Wl,-Bsymbolic -Wl,--exclude-libs,ALL)
+sim_runner_flags=(
+  -std=c++23 -O2 -g -DEXO_HOST "${warning_flags[@]}" -Wno-missing-field-initializers -I "$top/api" -I "$top" -I "$top/test"
+)

@@ -3,10 +3,11 @@
 # Refuses what needs a machine; sets the default of --net.
 native_check() {
   [ -z "$uefi" ] || refuse "--uefi does not go with --native, which boots nothing. Leave one out."
-  [ "${#forwards[@]}" -eq 0 ] || refuse "--forward does not go with --native. Give a TAP device with --net tap:NAME."
+  [ "${#forwards[@]}" -eq 0 ] || refuse "--forward does not go with --native. Give --net tap:NAME or packet:NAME."
+  [ "${#nets[@]}" -le 1 ] || refuse "--native takes one --net, not ${#nets[@]}. Leave one out."
   [ -z "$accel" ] || refuse "--accel does not go with --native, which emulates nothing. Leave one out."
   [ "${#qemu_options[@]}" -eq 0 ] || refuse "QEMU OPTIONS do not go with --native. Leave out what follows '--'."
-  [ "${net:-none}" != user ] || refuse "--net user is QEMU's own network. With --native give tap:NAME or none."
+  [ "${net:-none}" != user ] || refuse "--net user is QEMU's own network. With --native give tap:NAME, packet:NAME or none."
   case $sanitizers in *--tsan*--[au]* | *--[au]*--tsan*)
     refuse "--tsan does not go with other sanitizers. Run the program once with each."
     ;;

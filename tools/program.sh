@@ -3,25 +3,35 @@
 #
 #   tools/program.sh SOURCE PREFIX                       for the machine
 #   tools/program.sh SOURCE PREFIX native [SANITIZERS]   as a process, with native/; SANITIZERS as for -fsanitize=
+#   tools/program.sh SOURCE PREFIX sim                   for the simulator, with test/sim/program.cpp
 #
 # SOURCE is a .cpp file, or a folder of which every .cpp file is taken. Makes PREFIX.elf (with symbols, for gdb) and
-# PREFIX.bin (stripped, for the image); native: only PREFIX.elf, which can be run. Exit status 2: it does not compile,
+# PREFIX.bin (stripped, for the image); native: only PREFIX.elf, which can be run; sim: only PREFIX.so, which build/sim/sim
+# runs. EXO_CXX in the environment is another compiler than g++, for sim. Exit status 2: it does not compile,
 # and the compiler has said why.
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$top/tools/flags.sh"
 
-usage='usage: tools/program.sh SOURCE PREFIX [native [SANITIZERS]]'
-[ $# -eq 2 ] || [ "${3-}" = native ] || { echo "$usage" >&2; exit 2; }
-program=$1 prefix=$2 native=${3-} objects=$2.objects
+usage='usage: tools/program.sh SOURCE PREFIX [native [SANITIZERS] | sim]'
+case ${3-} in native | sim) ;; *) [ $# -eq 2 ] ;; esac || { echo "$usage" >&2; exit 2; }
+program=$1 prefix=$2 kind=${3-} compiler=g++ objects=$2.objects own_sources=() made=$2.bin
 read -ra user_flags <<<"${EXO_CXXFLAGS-}"
-if [ -n "$native" ]; then
+case $kind in
+native)
   [ -z "${4-}" ] || user_flags=(-fsanitize="$4" "${user_flags[@]}")
   compile_flags=("${native_compile_flags[@]}") link_flags=("${native_link_flags[@]}") libraries=()
-else
-  compile_flags=("${guest_compile_flags[@]}") link_flags=("${guest_link_flags[@]}") libraries=("${guest_libraries[@]}")
-fi
-compile=(g++ "${compile_flags[@]}" "${user_flags[@]}")
+  own_sources=("$top/native/main.cpp") made=$prefix.elf
+  ;;
+sim)
+  compiler=${EXO_CXX:-g++}
+  case $compiler in *clang*) ;; *) user_flags+=("${sim_gcc_flags[@]}") ;; esac
+  compile_flags=("${sim_compile_flags[@]}") link_flags=("${sim_link_flags[@]}") libraries=()
+  own_sources=("$top/test/sim/program.cpp" "$top/test/sim/atomics.cpp") made=$prefix.so
+  ;;
+*) compile_flags=("${guest_compile_flags[@]}") link_flags=("${guest_link_flags[@]}") libraries=("${guest_libraries[@]}") ;;
+esac
+compile=("$compiler" "${compile_flags[@]}" "${user_flags[@]}")
 
 if [ -d "$program" ]; then
   mapfile -d '' -t sources < <(find "$program" -name '*.cpp' -type f -print0 | sort -z)
@@ -30,7 +40,7 @@ else
   sources=("$program")
   folder=$(dirname "$program")
 fi
-[ -z "$native" ] || sources+=("$top/native/main.cpp")
+sources+=("${own_sources[@]}")
 
 mkdir -p "$objects"
 exec 9>"$objects/lock"
@@ -40,7 +50,7 @@ flock 9
 stamp=$(printf '%s\n' "${compile[@]}" "${link_flags[@]}" "${libraries[@]}" "${sources[@]}")
 if [ "$stamp" != "$(cat "$objects/stamp" 2>/dev/null)" ]; then
   find "$objects" \( -name '*.o' -o -name '*.d' \) -delete
-  rm -f "$prefix.elf" "$prefix.bin"
+  rm -f "$prefix.elf" "$prefix.bin" "$prefix.so"
   printf '%s\n' "$stamp" >"$objects/stamp"
 fi
 
@@ -56,25 +66,30 @@ current() {
 outputs=()
 for source in "${sources[@]}"; do
   object=$objects/${source#"$folder"/}
-  [ "$source" != "$top/native/main.cpp" ] || object=$objects/exo16-native.cpp
+  case $source in "$top"/native/* | "$top"/test/sim/*.cpp) object=$objects/exo16-$(basename "$source") ;; esac
   object=${object%.cpp}.o
   outputs+=("$object")
   if ! current "$object"; then
     mkdir -p "$(dirname "$object")"
     rm -f "$object"
-    "${compile[@]}" -I "$folder" -MD -MF "${object%.o}.d" -MT object -c "$source" -o "$object" || exit 2
+    # atomics.cpp is what the others are compiled to call.
+    extra_flags=()
+    if [ "$kind" = sim ] && [ "$source" != "$top/test/sim/atomics.cpp" ]; then extra_flags=("${sim_program_flags[@]}"); fi
+    "${compile[@]}" "${extra_flags[@]}" -I "$folder" -MD -MF "${object%.o}.d" -MT object -c "$source" -o "$object" || exit 2
   fi
 done
 
-made=$prefix.bin
-[ -z "$native" ] || made=$prefix.elf
 if [ ! -f "$made" ] || [ -n "$(find "${outputs[@]}" -newer "$made" -print -quit)" ]; then
   link() {
-    g++ "${link_flags[@]}" "$@" "${user_flags[@]}" -o "$prefix.elf" "${outputs[@]}" "${libraries[@]}" || exit 2
+    "$compiler" "${link_flags[@]}" "${@:2}" "${user_flags[@]}" -o "$1" "${outputs[@]}" "${libraries[@]}" || exit 2
   }
-  link
-  [ -z "$native" ] || exit 0
+  case $kind in native | sim)
+    link "$made"
+    exit 0
+    ;;
+  esac
+  link "$prefix.elf"
   # UEFI firmware often keeps memory at 8 MiB: a program that would reach there begins at 16 MiB.
-  [ "$(size "$prefix.elf" | awk 'NR == 2 { print $4 }')" -le $((5 << 20)) ] || link "$guest_link_high"
+  [ "$(size "$prefix.elf" | awk 'NR == 2 { print $4 }')" -le $((5 << 20)) ] || link "$prefix.elf" "$guest_link_high"
   strip -o "$prefix.bin" "$prefix.elf"
 fi

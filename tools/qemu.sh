@@ -12,7 +12,7 @@ qemu_path() {
   printf %s "$(realpath "$1")" | sed 's/,/,,/g'
 }
 
-# qemu_bus NUMBER: the end of a virtio device's name, with what its bus needs to know. Disks count from 0, then comes the NIC.
+# qemu_bus NUMBER: the end of a virtio device's name, with what its bus needs to know. Disks count from 0, then come the NICs.
 qemu_bus() {
   case $way in
   # The firmware's table lists the last bus first. Bus 0 is left out: its interrupt goes to a wrong pin in QEMU 7.2.
@@ -39,10 +39,42 @@ qemu_disk() {
   esac
 }
 
+# qemu_nic NUMBER: adds a NIC of the chosen model to `command`, with its network.
+qemu_nic() {
+  local id=net$1 nic netdev queues
+  case ${nic_model:-virtio} in
+  virtio) nic="virtio-net-$(qemu_bus $((${#disks[@]} + $1))),netdev=$id" ;;
+  *) nic="$nic_model,romfile=,netdev=$id" ;;
+  esac
+  case ${nets[$1]} in
+  user)
+    netdev=user,id=$id
+    if [ "$1" -eq 0 ]; then
+      [ "$way" != netboot ] || nic+=,bootindex=0
+      [ "$way" != netboot ] || netdev+=",tftp=$(qemu_path "$work/tftp"),bootfile=BOOTX64.EFI"
+      for forward in "${forwards[@]}"; do
+        for protocol in udp tcp; do netdev+=",hostfwd=$protocol:127.0.0.1:${forward%%:*}-:${forward#*:}"; done
+      done
+    fi
+    ;;
+  tap:*)
+    netdev=tap,id=$id,ifname=${nets[$1]#tap:},script=no,downscript=no,vhost=off
+    if [[ ${tap_details[$1]} == *multi_queue* ]] && [ "${nic_model:-virtio}" = virtio ]; then
+      queues=$((cores < TAP_QUEUES_MAX ? cores : TAP_QUEUES_MAX))
+      queues=$((queues < 2 ? 2 : queues))  # with one, QEMU opens it as a TAP device of one queue, which it is not
+      netdev+=,queues=$queues
+      nic+=,mq=on
+      [ "$way" = microvm ] || nic+=,vectors=$((2 * queues + 2))
+    fi
+    ;;
+  esac
+  command+=(-netdev "$netdev" -device "$nic")
+}
+
 # qemu_machine: sets `command` to a QEMU machine as the options say.
 qemu_machine() {
   local q35=(-machine "q35,memory-backend=ram" -vga std) microvm=(-machine "microvm,memory-backend=ram")
-  local index options disk nic netdev queues
+  local index options disk
   accel=${accel:-$("$top/tools/accel.sh")}
   command=(qemu-system-x86_64 -cpu max -smp "$cores"
     -object "memory-backend-ram,id=ram,size=$memory_bytes,reserve=off" -m "$((memory_bytes / 1024))K"
@@ -98,32 +130,7 @@ qemu_machine() {
     qemu_disk "$index"
   done
 
-  case ${nic_model:-virtio} in
-  virtio) nic="virtio-net-$(qemu_bus ${#disks[@]}),netdev=net0" ;;
-  *) nic="$nic_model,romfile=,netdev=net0" ;;
-  esac
-  [ "$way" != netboot ] || nic+=,bootindex=0
-  case $net in
-  user)
-    netdev=user,id=net0
-    [ "$way" != netboot ] || netdev+=",tftp=$(qemu_path "$work/tftp"),bootfile=BOOTX64.EFI"
-    for forward in "${forwards[@]}"; do
-      for protocol in udp tcp; do netdev+=",hostfwd=$protocol:127.0.0.1:${forward%%:*}-:${forward#*:}"; done
-    done
-    command+=(-netdev "$netdev" -device "$nic")
-    ;;
-  tap:*)
-    netdev=tap,id=net0,ifname=$tap,script=no,downscript=no,vhost=off
-    if [[ $tap_details == *multi_queue* ]] && [ "${nic_model:-virtio}" = virtio ]; then
-      queues=$((cores < TAP_QUEUES_MAX ? cores : TAP_QUEUES_MAX))
-      queues=$((queues < 2 ? 2 : queues))  # with one, QEMU opens it as a TAP device of one queue, which it is not
-      netdev+=,queues=$queues
-      nic+=,mq=on
-      [ "$way" = microvm ] || nic+=,vectors=$((2 * queues + 2))
-    fi
-    command+=(-netdev "$netdev" -device "$nic")
-    ;;
-  esac
+  for index in "${!nets[@]}"; do qemu_nic "$index"; done
 
   if [ -n "$gdb" ]; then
     gdb_command=(gdb -q -iex "set pagination off" "$prefix.elf" -ex "set confirm off" -ex "directory $top" -ex "add-symbol-file $top/build/core.elf"

@@ -122,11 +122,12 @@ struct calls {
 inline calls const *host_table = nullptr;
 inline machine_info const *host_info = nullptr;
 inline thread_local core_local *host_local = nullptr;
+inline u64 (*host_ticks)() noexcept = nullptr;  // virtual time, in place of the TSC
 
 inline calls const &core() noexcept { return *host_table; }
 inline machine_info const &info() noexcept { return *host_info; }
 inline core_local &local() noexcept { return *host_local; }
-inline u64 ticks() noexcept { return __builtin_ia32_rdtsc(); }
+inline u64 ticks() noexcept { return host_ticks != nullptr ? host_ticks() : __builtin_ia32_rdtsc(); }
 
 #else
 

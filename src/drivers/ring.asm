@@ -20,7 +20,7 @@ struc ring, -112                                ; the first nine in the order in
 .op_bytes:              resd 1                  ; bytes so far,
 .avail_index:           resd 1
 .used_index:            resd 1
-.armed_core:            resd 1                  ; core + 1 that its interrupt goes to
+.routed_core:           resd 1                  ; core + 1 that its interrupt goes to
 .data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive; 0 of a disk
 .bytes_min:             resd 1                  ; of a frame
 .bytes_span:            resd 1                  ; from the shortest to the longest frame
@@ -67,35 +67,34 @@ ring_begin:
                 jmp     rax
 
 ; -----------------------------------------------------------------------------
-; Makes a ring interrupt this core, unless it does so already. Returns from the caller itself, with -unsupported, if that
-; cannot be.
+; Routes a ring's interrupt to this core, unless it is so already; over a line each time (irq_route). Returns from the
+; caller itself, with -unsupported, if that cannot be.
 ;
-; IN    r8 device, rsi ring, edi MSI-X entry, or what else irq_route takes
-; OUT   ZF set: it did already, or over a line; else rdi behind the MSI-X entry, which may interrupt now
+; IN    rsi ring, ecx entry of irq_route
+; OUT   rsi ring, its routed_core 0 if it has a line; ZF set, or rdi behind the MSI-X entry, which may interrupt now
 ; USES  rax rcx rdx rdi r9 to r11
 ring_route:
                 xor     eax, eax
                 mov     edx, [gs:rax + core_local.index]
-                lea     ecx, [rdx + 1]
-                cmp     ecx, [rsi + ring.armed_core]
+                lea     eax, [rdx + 1]
+                cmp     eax, [rsi + ring.routed_core]
                 je      .done
                 push    r8
-                push    rcx
+                push    rax
                 push    rsi
-                mov     rax, [rsi + ring.record]
-                mov     esi, edi
-                mov     edi, [rax]              ; function
+                mov     rdi, [rsi + ring.record]
+                mov     edi, [rdi]              ; function
+                mov     esi, ecx
                 push    event_queue
                 pop     rcx
                 call    irq_route
                 pop     rsi
                 pop     rcx
                 pop     r8
-                cmp     eax, 1
-                je      .done                   ; a line: to be unmasked each time
                 test    eax, eax
                 js      .unsupported
-                mov     [rsi + ring.armed_core], ecx
+                jnz     .done
+                mov     [rsi + ring.routed_core], ecx
                 inc     eax                     ; (clears ZF)
 .done:
                 ret

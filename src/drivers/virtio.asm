@@ -465,11 +465,11 @@ virtio_ring:
 ; USES  scratch but r8
 virtio_arm:
                 mov     rsi, [r8 + device.rings + rsi * 8]
-                mov     edi, [rsi + ring.number]
+                mov     ecx, [rsi + ring.number]
                 mov     rax, [r8 + virtio.isr]
                 test    rax, rax
                 jz      .route
-                mov     edi, [r8 + virtio.gsi]
+                mov     ecx, [r8 + virtio.gsi]
                 test    al, MMIO
                 jnz     .mmio
                 mov     al, [rax]               ; (§4.1.5.3, §4.2.2)

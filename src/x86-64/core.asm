@@ -127,6 +127,7 @@ core_entry:
 %include "src/drivers/virtio_registers.asm"     ; over PCI or MMIO
 %include "src/drivers/virtio_mmio.asm"          ; virtio over MMIO
 %include "src/drivers/net/virtio_net.asm"
+%include "src/drivers/net/e1000.asm"
 %include "src/drivers/disk/disk.asm"             ; what all disk drivers check
 %include "src/drivers/disk/virtio_blk.asm"
 %include "src/drivers/disk/nvme.asm"

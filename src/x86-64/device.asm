@@ -6,6 +6,8 @@
 DEVICE_MAX          equ 16
 DEVICE_QUEUES_MAX   equ 127
 DEPTH_MIN           equ 16
+MTU_DEFAULT         equ 1500
+ETHERNET_HEADER_BYTES equ 14
 
 ; A device the core drives, one page of the arena. Its record begins with the PCI function and ends with queue_max,
 ; depth_max, depth_bytes, interrupts.

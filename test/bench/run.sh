@@ -10,7 +10,8 @@
 #                        the machine's first instruction                                goal: 100000 at most for pvh
 #   virtio-net-tx        per frame in batches of 32: send and reap                      goal: 60 at most
 #   virtio-net-rx        per frame in batches of 32: receive and repost                 goal: 60 at most
-#   virtio-net-*-raw     the same through the call table instead of the handles
+#   e1000-tx, -rx, e1000e-tx, -rx    the same of these                                  goal: 60 at most
+#   *-raw                the same through the call table instead of the handles
 #   virtio-blk-request   per request at depth 32, submit to reap                        goal: 120 at most
 #   nvme-request         the same of an NVMe disk                                       goal: 100 at most
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
@@ -22,6 +23,7 @@
 #   disk-qd1-vs-linux    random reads of 4 KiB, one at a time: `diskperf` over Linux    goal: 2 at least
 #   disk-qd32-vs-linux   the same with 32 in flight                                     goal: 1.5 at least
 #   nvme-qd*-vs-linux    the same of an NVMe disk; the others are of virtio-blk
+#   sim-seeds-per-minute two simulated machines, ten pings over a bad wire, on all processors   goal: 10000 at least
 #
 # Instructions are the guest's, with one core under -icount shift=0, and the same in every run. The other figures depend on
 # the host; the speedup needs two idle processors.
@@ -61,8 +63,13 @@ hello_wall() {
 }
 
 truncate -s 1M "$work/disk"
-nic=virtio-net-pci,disable-legacy=on,romfile=
-hub=(-netdev hubport,id=net0,hubid=0 -device "$nic,netdev=net0" -netdev hubport,id=net1,hubid=0 -device "$nic,netdev=net1")
+# queue_figures NAME DEVICE OPTIONS...: of two NICs that hear each other.
+queue_figures() {
+  local name=$1 nic=$2
+  shift 2
+  figures queues --accel icount --cores 1 --net none --args "$name" "$@" -- -netdev hubport,id=net0,hubid=0 \
+    -device "$nic,netdev=net0" -netdev hubport,id=net1,hubid=0 -device "$nic,netdev=net1"
+}
 make --no-print-directory -s text || exit 2
 
 tools/size.sh bios uefi | sed -n 's/^\([a-z]*-total\) \([0-9]*\)$/figure \1 \2 bytes/p'
@@ -71,11 +78,19 @@ figures boot --accel icount --cores 1 --disk "$work/disk"
 for way in bios uefi pvh microvm; do
   figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
 done
-figures queues --accel icount --cores 1 --net none -- "${hub[@]}"
+queue_figures virtio-net virtio-net-pci,disable-legacy=on,romfile=
+queue_figures e1000 e1000,romfile=
+queue_figures e1000e e1000e,romfile=
 figures requests --accel icount --cores 1 --disk "$work/disk" --net none --args virtio-blk-request
 figures requests --accel icount --cores 1 --disk "$work/disk" --disk-model nvme --net none --args nvme-request
 figures speedup --cores 2 --disk build/text.txt --net none
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
 test/bench/disks.sh || missing=1
+if passes=$(SCENARIO=ping SEEDS=20000 timeout --foreground $LIMIT_S tools/sim.sh); then
+  sed -n "s/.*(\([0-9]*\) a minute.*/figure sim-seeds-per-minute \1 runs/p" <<<"$passes"
+else
+  echo "bench: the simulator has no figure: $passes" >&2
+  missing=1
+fi
 exit $missing

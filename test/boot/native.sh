@@ -1,4 +1,4 @@
-# limit: 400
+# limit: 600
 # Programs as processes of this Linux: native/ in place of the core, the same answers to the same programs.
 source test/boot/network.sh
 source test/boot/wordcount.sh
@@ -25,13 +25,13 @@ test_cores() {
 
 # What the core's own tests ask of the calls that a process can have.
 test_calls() {
-  run test/boot/call_console.cpp --native
+  run test/contract/console.cpp --native
   expect_status 0
   expect_text '1 of 3 bytes|'
-  run test/boot/call_cores.cpp --native --cores 3
+  run test/contract/cores.cpp --native --cores 3
   expect_status 0
   truncate -s 1M "$work/disk"
-  run test/boot/call_disk.cpp --native --disk "$work/disk"
+  run test/contract/disk.cpp --native --disk "$work/disk"
   expect_status 0
   truncate -s 8M "$work/disk"
   run test/boot/disk_queues.cpp --native --cores 4 --disk "$work/disk"
@@ -303,7 +303,7 @@ test_echo_with_sanitizers() {
 }
 
 call_nic() {
-  run test/boot/call_nic.cpp --native --net tap:exo0
+  run test/contract/nic.cpp --native --net tap:exo0
   expect_status 0
 }
 
@@ -349,6 +349,71 @@ test_two_queues() {
   in_network two_queues multi_queue
 }
 
+# A packet socket at one end of a wire of Linux: what it receives has checksums that nobody has filled in.
+packet_echo() {
+  local command
+  ip address flush dev exo0
+  ip link add exo1 type veth peer name exo2
+  ip address add 10.0.2.2/24 dev exo1
+  ip link set exo1 up
+  ip link set exo2 up
+  boot echo --native --net packet:exo2 --args "ip=10.0.2.15/24 port=7 quit"
+  answers_everything
+  [ "$(id -u)" -eq 0 ] || return 0
+  command=$(./run_x86-64.sh echo --native --net packet:exo2 --print) || fail "$command"
+  cp build/apps/echo.native.elf "$work/echo"
+  chmod 711 "$work"
+  command=${command//$PWD\/build\/apps\/echo.native.elf/$work/echo}
+  output=$(eval "setpriv --reuid 65534 --clear-groups $command" 2>&1)
+  status=$?
+  expect_status 2
+  expect_text "the interface 'exo2' may not be used"
+  expect_text "Run as root"
+}
+
+test_packet_socket() {
+  in_network packet_echo
+}
+
+# The calls of a NIC, and frames that interrupt a core which only runs.
+packet_calls() {
+  ip link add exo1 type veth peer name exo2
+  ip link set exo1 up
+  ip link set exo2 up
+  run test/contract/nic.cpp --native --net packet:exo2
+  expect_status 0
+}
+
+test_packet_calls() {
+  in_network packet_calls
+}
+
+interrupting_frames() {
+  local option
+  ip neighbour add 10.0.2.15 lladdr 52:54:00:12:34:56 dev exo0
+  for option in '' --tsan; do
+    boot test/native/frames.cpp --native $option --net tap:exo0
+    wait_for "$work/console" waiting 60
+    echo -n hello >/dev/udp/10.0.2.15/7
+    ended
+    expect_status 0
+    [[ $output != *Sanitizer* ]] || fail "$output"
+  done
+}
+
+test_interrupting_frames() {
+  in_network interrupting_frames
+}
+
+# The core goes on while its operations are under way, and they end in any order.
+test_overlapping_disk() {
+  truncate -s 64M "$work/disk"
+  run test/native/overlap.cpp --native --disk "$work/disk"
+  expect_status 0
+  run test/native/overlap.cpp --native --tsan --disk "$work/disk"
+  expect_status 0
+}
+
 bad_tap() {
   local command
   boot echo --native --net tap:exo0
@@ -378,6 +443,8 @@ test_refuses() {
   refused "there is no disk file" hello --native --disk "$work/none"
   refused "--net user" hello --native --net user
   refused "there is no network device 'none0'" hello --native --net tap:none0
+  refused "there is no network device 'none0'" hello --native --net packet:none0
+  refused "goes with --native only" hello --net packet:lo
   refused "--accel does not go with --native" hello --native --accel tcg
   refused "--forward does not go with --native" hello --native --forward 7:7
   refused "--uefi does not go with --native" hello --native --uefi

@@ -10,7 +10,6 @@
 
 #include "fake_devices.hpp"
 #include "fake_machine.hpp"
-#include "fake_network.hpp"
 
 namespace fake {
 
@@ -148,6 +147,16 @@ inline i64 trap_set(u32 vector, trap_fn handler) {
   machine::now->this_core().traps[vector] = handler;
   return 0;
 }
+
+// There is no NIC; fake_nic.hpp is one.
+inline i64 nic_open(u32, u32, u32, void *, u64) { return -error::no_such; }
+inline i64 nic_close(u32) { return -error::no_such; }
+inline i64 nic_tx(u32, u32, frame const *, u32) { return -error::no_such; }
+inline i64 nic_tx_reap(u32, u32, completion *, u32) { return -error::no_such; }
+inline i64 nic_rx_post(u32, u32, frame const *, u32) { return -error::no_such; }
+inline i64 nic_rx_reap(u32, u32, frame *, u32) { return -error::no_such; }
+inline i64 nic_arm(u32, u32, u32) { return -error::no_such; }
+inline i64 nic_link(u32) { return -error::no_such; }
 
 inline void device_set::raise(u32 core, u64 event) { machine::now->raise(core, event); }
 inline bool device_set::is_running_core(u32 core) { return machine::now->is_running_core(core); }

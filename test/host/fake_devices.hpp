@@ -51,24 +51,6 @@ struct fake_disk {
   std::mutex mutex;
 };
 
-struct fake_nic {
-  nic_record record{};
-  bool up = true;
-  bool open = false;
-  u32 depth = 0;
-  struct queue {
-    std::vector<std::vector<std::byte>> sent;  // whole frames, as they would be on the wire
-    std::vector<frame> sent_entries;           // what describes each, of the first entry
-    done_queue tx;
-    std::deque<frame> buffers;
-    std::deque<frame> received;
-    u32 armed_rings = 0;
-    u32 armed_core = 0;
-  };
-  std::vector<queue> queues;
-  std::mutex mutex;
-};
-
 class device_set {
  public:
   static void raise(u32 core, u64 event);
@@ -78,17 +60,10 @@ class device_set {
   fake_disk &add_disk(u64 blocks, u32 block_bytes = 512, u32 queue_max = 4, u32 depth_max = 128) {
     auto &disk = *disks.emplace_back(std::make_unique<fake_disk>());
     disk.record = {.function = 0, .features = disk_write_cache, .blocks = blocks, .block_bytes = block_bytes,
-                   .entry_max = 64, .bytes_max = ~u32{0}, .queue_max = queue_max, .depth_max = depth_max, .depth_bytes = 64,
+                   .entry_max = 64, .bytes_max = ~exo::u32{0}, .queue_max = queue_max, .depth_max = depth_max, .depth_bytes = 64,
                    .interrupts = 1};
     disk.data.resize(blocks * block_bytes);
     return disk;
-  }
-
-  fake_nic &add_nic(u32 queue_max = 4, u32 depth_max = 128) {
-    auto &nic = *nics.emplace_back(std::make_unique<fake_nic>());
-    nic.record = {.function = 0, .offloads = nic_checksum | nic_checksum_good, .mac = {0x52, 0x54, 0, 0, 0, 1},
-                  .mtu = 1500, .queue_max = queue_max, .depth_max = depth_max, .depth_bytes = 64, .interrupts = 1};
-    return nic;
   }
 
   pci_device *find(u32 function) {
@@ -104,7 +79,6 @@ class device_set {
 
   std::vector<pci_device> pci;
   std::vector<std::unique_ptr<fake_disk>> disks;
-  std::vector<std::unique_ptr<fake_nic>> nics;
 };
 
 /// Finishes up to count operations that a disk holds back, and wakes the core that armed its queue.

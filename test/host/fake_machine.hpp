@@ -108,13 +108,10 @@ class machine {
     for (pci_device const &each : devices.pci) pci_records_.push_back(each.record);
     disk_records_.clear();
     for (auto const &each : devices.disks) disk_records_.push_back(each->record);
-    nic_records_.clear();
-    for (auto const &each : devices.nics) nic_records_.push_back(each->record);
     info_.cores = as_list(records_);
     info_.memory = as_list(ranges_);
     info_.pci = as_list(pci_records_);
     info_.disks = as_list(disk_records_);
-    info_.nics = as_list(nic_records_);
   }
 
   /// Makes the machine one with a screen, in memory of the test.
@@ -203,7 +200,6 @@ class machine {
   std::vector<memory_range> ranges_;
   std::vector<pci_record> pci_records_;
   std::vector<disk_record> disk_records_;
-  std::vector<nic_record> nic_records_;
 };
 
 }  // namespace fake

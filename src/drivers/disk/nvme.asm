@@ -33,8 +33,6 @@ NVME_FLUSH              equ 0
 NVME_WRITE              equ 1
 NVME_READ               equ 2
 NVME_ZERO               equ 8
-NVME_DISCARD            equ 9
-NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
 NVME_DEPTH_SHIFT        equ 10
 NVME_DEPTH_MAX          equ 128                 ; half of what every controller's queues can have
 NVME_LIST_SHIFT         equ 9
@@ -191,9 +189,8 @@ nvme_start:
 
 ; Gives a command; if it fails, disables the controller and returns from nvme_start itself. .identify: IN ecx what, edx whose; OUT esi the answer.
 .identify:
-                mov     esi, ecx
+                lea     esi, [rcx + NVME_IDENTIFIED / PAGE_BYTES]
                 shl     esi, 12
-                add     esi, NVME_IDENTIFIED
                 push    NVME_ADMIN_IDENTIFY
                 pop     rax
 .command:
@@ -243,13 +240,13 @@ nvme_start:
 
                 mov     edx, NVME_IDENTIFIED + PAGE_BYTES       ; of the controller
                 add     edi, disk_record.features
-                mov     al, [rdx + 520]         ; optional commands: discard, zero
-                shr     al, 2
-                and     eax, 3
+                mov     al, [rdx + 520]         ; optional commands
+                and     eax, 8                  ; write zeroes
+                shr     eax, 2
                 bt      dword [rdx + 525], 0    ; volatile write cache
                 adc     eax, eax
                 bt      dword [rsi + 99], 0     ; write protected
-                adc     eax, eax                ; disk_can_zero, disk_can_discard, disk_write_cache, disk_read_only
+                adc     eax, eax                ; disk_can_zero, disk_write_cache, disk_read_only
                 or      al, disk_pages
                 stosd
                 mov     rax, [rsi]
@@ -287,7 +284,7 @@ nvme_start:
                 rep     movsd                   ; serial
                 mov     eax, r14d
                 stosd                           ; queue_max
-                mov     eax, NVME_DEPTH_MAX
+                mov     al, NVME_DEPTH_MAX      ; (there are fewer than 128 queues)
                 stosd                           ; depth_max
                 mov     ax, 1 << NVME_DEPTH_SHIFT
                 stosd                           ; depth_bytes
@@ -326,7 +323,7 @@ nvme_wait.ready:
 ; Waits until bit 0 of a dword is as wanted, for as long as the controller may take.
 ;
 ; IN    rdi  its address     r9b  bit 0: what it has to be     rbx  controller
-; OUT   rax  0, or -timeout and the controller is named; SF with it     ecx  the dword
+; OUT   rax  0, or -timeout and the controller is named; SF with it     ecx  the dword, but for bit 0
 ; USES  rdx rsi, and rdi if the controller is named
 nvme_wait:
                 push    rdi
@@ -337,16 +334,12 @@ nvme_wait:
 .again:
                 call    time_now
                 mov     ecx, [rdi]
-                cmp     ecx, -1
-                je      .silent                 ; the device is gone
-                mov     edx, ecx
-                xor     edx, r9d
-                test    dl, 1
+                xor     cl, r9b
+                test    cl, 1
                 jz      .equal
                 pause
                 cmp     rax, rsi
                 jb      .again
-.silent:
                 or      dword [rbx + nvme_controller.next], -1
                 mov     eax, [rbx + nvme_controller.function]
                 jmp     device_silent
@@ -460,9 +453,12 @@ nvme_open:
                 stosq                           ; doorbell
                 pop     rax
                 stosq                           ; NVME_LISTS
+                scasq                           ; stack
+                push    NVME_READ
+                pop     rax
+                stosd                           ; NVME_READ_ALL
                 mov     eax, [r8 + nvme.namespace]
-                mov     byte [r10 + NVME_READ_ALL], NVME_READ
-                mov     [r10 + NVME_READ_ALL + nvme_command.namespace], eax
+                stosd
                 mov     byte [r10 + NVME_PHASE + NVME_PHASE_BIT / 8], 1
                 mov     rdi, r10
                 xor     eax, eax
@@ -621,28 +617,14 @@ nvme_submit:
                 cmp     byte [rdx + disk_op.kind], disk_zero
                 je      .queued
                 mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
-                xchg    eax, [rbx + nvme_command.cdw12]
-                inc     eax                     ; blocks
-                jz      .queued                 ; a flush
-                mov     byte [rbx + nvme_command.opcode], NVME_DISCARD
-                mov     r8, [rbx + nvme_command.cdw10]
-                push    NVME_DISCARD_BIT
-                pop     rcx
-                shl     rcx, 32
-                mov     [rbx + nvme_command.cdw10], rcx         ; one range; and cdw11
-                shl     rax, 32
-                push    rax
-                call    nvme_list
-                pop     qword [rax]
-                mov     [rax + 8], r8
-                mov     [rbx + nvme_command.prp1], rax
-                jmp     .special
+                mov     [rbx + nvme_command.cdw12], eax
+                jmp     .queued
 
 .list:                                          ; rax: the next page, rcx: end of the entry
-                push    rax
-                call    nvme_list
-                mov     r8, rax
-                xchg    rax, [rsp]
+                movzx   r8d, word [rbx + nvme_command.id]
+                shl     r8d, NVME_LIST_SHIFT - COMPLETION_SHIFT
+                add     r8, [rsi + NVME_LISTS]
+                push    r8
 .page:
                 cmp     rax, rcx
                 jae     .entry
@@ -670,7 +652,6 @@ nvme_submit:
                 mov     rax, [rax]              ; the second of two pages
 .put:
                 mov     [rbx + nvme_command.prp2], rax
-.special:
                 mov     r8, [rsi + ring.record]
                 jmp     .queued
 
@@ -686,13 +667,6 @@ nvme_submit:
                 jne     .refused
                 pop     rdx
                 jmp     ring_leave
-
-; rax: the page list of the command at rbx
-nvme_list:
-                movzx   eax, word [rbx + nvme_command.id]
-                shl     eax, NVME_LIST_SHIFT - COMPLETION_SHIFT
-                add     rax, [rsi + NVME_LISTS]
-                ret
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx completions, ecx count
@@ -765,7 +739,7 @@ nvme_reap:
 ; USES  scratch but r8
 nvme_arm:
                 mov     rsi, [r8 + device.rings + rsi * 8]
-                mov     edi, [rsi + ring.number]
+                mov     ecx, [rsi + ring.number]
                 call    ring_route
                 je      .routed
                 sub     rdi, 4
@@ -786,9 +760,8 @@ nvme_arm:
 
 ; Masks a ring's MSI-X entry if it is armed. IN rsi ring; uses rdi.
 nvme_disarm:
-                cmp     byte [rsi + NVME_ARMED], 0
-                je      .done
-                mov     byte [rsi + NVME_ARMED], 0
+                shr     byte [rsi + NVME_ARMED], 1
+                jnc     .done
                 mov     rdi, [rsi + NVME_MASK]
                 mov     dword [rdi], 1
 .done:

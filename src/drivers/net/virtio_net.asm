@@ -16,8 +16,6 @@ VIRTIO_NET_CTRL_MQ      equ 4                   ; class 4, command 0: number of 
 CONTROL_RING            equ 3072                ; in struct device; one slot, whose status follows its header
 CONTROL_USED            equ BLK_SLOT_DESCS * 4  ; from its available ring on
 CONTROL_DESC            equ CONTROL_USED + BLK_SLOT_DESCS * desc_size
-ETHERNET_HEADER_BYTES   equ 14
-MTU_DEFAULT             equ 1500
 FRAME_MORE_BIT          equ 7                   ; frame_more
 NET_SLOT_SHIFT          equ 1                   ; two descriptors
 

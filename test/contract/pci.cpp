@@ -1,7 +1,8 @@
 // pci_read, pci_write and irq_route: good arguments, every bad one, and registers that are as before after it.
+// limit: 400
 // boot: --cores 2 -- -device virtio-rng-pci,disable-legacy=on,romfile=,addr=7
 // boot: --cores 2 -- -machine pc -device virtio-rng-pci,disable-legacy=on,romfile=,addr=7
-#include "check.hpp"
+#include "../boot/check.hpp"
 
 #include <algorithm>
 

@@ -1,6 +1,12 @@
 // mem_map, mem_protect, mem_query and mem_give: good arguments, every bad one, and tables that are as before after it.
+// limit: 400
 // boot: --cores 2
-#include "check.hpp"
+// boot: --bochs --cores 2
+// boot: --native --cores 2
+// boot: --sim --cores 2
+#include "../boot/check.hpp"
+
+#include <array>
 
 using namespace check;
 
@@ -10,14 +16,28 @@ constexpr u64 virt_end = u64{1} << 47;
 constexpr u64 far = u64{0x5000} << 30;   // nothing is ever mapped there: what access 0 leaves behind is no hole
 constexpr u64 near = u64{0x4000} << 30;  // mapped by these tests
 constexpr u32 read_write = access_read | access_write;
-constexpr u64 core_text = 0x100000, core_data = 0x104000;
 
 u64 info_page() { return address(&info()) & ~(page_bytes - 1); }
+
+/// Whole pages that belong to whatever stands behind the call table: its code first.
+#ifdef EXO_HOST
+std::array<u64, 3> own_pages() {
+  auto const page_of = [](u64 at) { return at & ~(page_bytes - 1); };
+  return {page_of(reinterpret_cast<u64>(core().mem_map)), info_page(), page_of(info().cores[1].local)};
+}
+#else
+constexpr u64 core_text = 0x100000, core_data = 0x104000;
+std::array<u64, 7> own_pages() {
+  core_record const &first = info().cores[0];
+  return {core_text, core_text + 0x3000, core_data, core_data + page_bytes, info_page(),
+          info().cores[1].local & ~(page_bytes - 1), first.stack_end - page_bytes};
+}
+#endif
 
 /// Calls that must not change how any of these addresses is mapped.
 template <typename Test>
 void nothing_changes(Test test) {
-  u64 const places[] = {0,       page_bytes, core_text,          core_data, address(&failures), info_page(),
+  u64 const places[] = {0, page_bytes, own_pages()[0], own_pages()[2], address(&failures), info_page(),
                         far,     far + (u64{1} << 30), virt_end - page_bytes, 0xFEE00000,  address(take_pages(page_bytes))};
   page_state before[std::size(places)];
   for (u32 at = 0; at < std::size(places); ++at) before[at] = state_of(places[at]);
@@ -51,15 +71,16 @@ void map_refuses() {
   for (u32 const both : {6u, 7u, 14u, 15u, 22u}) map.refuses(error::denied, far, page, page_bytes, both);
   map.refuses(error::denied, 0, page, page_bytes, access_read);
   map.refuses(error::denied, 0, page, 16 * page_bytes, access_read);
-  for (u64 const own : {core_text, core_text + 0x3000, core_data, core_data + page_bytes, info_page(),
-                        info().cores[1].local & ~(page_bytes - 1), info().cores[0].stack_end - page_bytes}) {
+  for (u64 const own : own_pages()) {
     map.refuses(error::denied, own, page, page_bytes, read_write);
     map.refuses(error::denied, far, own, page_bytes, access_read);
     map.refuses(error::denied, own - page_bytes, page, 2 * page_bytes, read_write);
     map.refuses(error::denied, far, own - page_bytes, 2 * page_bytes, read_write);
   }
+#ifndef EXO_HOST
   map.refuses(error::denied, page_bytes, page_bytes, u64{1} << 32, read_write);  // around all of it
   map.refuses(error::memory, far + page_bytes, u64{1} << 30, u64{8} << 30, access_read);
+#endif
 }
 
 void protect_refuses() {
@@ -77,12 +98,13 @@ void protect_refuses() {
   for (u64 const bytes : {virt_end, u64{1} << 63, -page_bytes}) protect.refuses(error::range, page, bytes, access_read);
   for (u32 const both : {6u, 7u, 14u, 15u, 22u}) protect.refuses(error::denied, page, page_bytes, both);
   protect.refuses(error::denied, 0, page_bytes, access_read);
-  for (u64 const own : {core_text, core_text + 0x3000, core_data, info_page(), info().cores[1].local & ~(page_bytes - 1),
-                        info().cores[0].stack_end - page_bytes,
-                        info().cores[0].stack_end - info().cores[0].stack_bytes - page_bytes}) {
+  for (u64 const own : own_pages()) {
     for (u32 const access : {0u, 1u, 3u, 5u}) protect.refuses(error::denied, own, page_bytes, access);
-    protect.refuses(error::denied, own - page_bytes, 2 * page_bytes, read_write);
+    if (own == own_pages()[0]) protect.refuses(error::denied, own - page_bytes, 2 * page_bytes, read_write);
   }
+#ifndef EXO_HOST
+  protect.refuses(error::denied, info().cores[0].stack_end - info().cores[0].stack_bytes - page_bytes, page_bytes, read_write);
+#endif
   protect.refuses(error::no_such, far, page_bytes, access_read);
   protect.refuses(error::no_such, virt_end - page_bytes, page_bytes, access_read);
 
@@ -109,20 +131,22 @@ void query_refuses() {
 void give_refuses() {
   auto const give = calling(core().mem_give);
   std::byte *const page = take_pages(2 * page_bytes);
-  static constinit u64 const constant = 1;
   give.refuses(error::pointer, nullptr, page_bytes);
   for (u64 const off : {u64{1}, u64{8}, u64{2048}}) give.refuses(error::pointer, page + off, page_bytes);
   for (u64 const bytes : {u64{0}, u64{1}, page_bytes - 1, page_bytes + 8, -page_bytes, u64{1} << 63}) {
     give.refuses(error::range, page, bytes);
   }
   give.refuses(error::range, reinterpret_cast<void *>(virt_end), page_bytes);
-  for (u64 const own : {core_text, core_data, info_page(), info().cores[0].stack_end - page_bytes}) {
+  for (u64 const own : own_pages()) {
     give.refuses(error::denied, reinterpret_cast<void *>(own), page_bytes);
   }
   give.refuses(error::pointer, reinterpret_cast<void *>(far), page_bytes);  // not mapped
+#ifndef EXO_HOST  // where the program's own pages are those of the process
+  static constinit u64 const constant = 1;
   u64 const text = address(reinterpret_cast<void const *>(&give_refuses)) & ~(page_bytes - 1);
   give.refuses(error::pointer, reinterpret_cast<void *>(text), page_bytes);
   give.refuses(error::pointer, reinterpret_cast<void *>(address(&constant) & ~(page_bytes - 1)), page_bytes);
+#endif
   calling(core().mem_protect).gives(0, address(page) + page_bytes, page_bytes, access_read);
   give.refuses(error::pointer, page, 2 * page_bytes);  // the second may not be written
   calling(core().mem_protect).gives(0, address(page) + page_bytes, page_bytes, read_write);
@@ -166,9 +190,11 @@ void good() {
 
 int main() {
   same(state_of(0).at.access, 0);
-  same(state_of(core_text).at.access, access_read | access_execute);
+  same(state_of(own_pages()[0]).at.access, access_read | access_execute);
+#ifndef EXO_HOST
   same(state_of(table_address).at.access, access_read);
   same(state_of(info_page()).at.access, access_read);
+#endif
   with_and_without_interrupts([] {
     nothing_changes(map_refuses);
     nothing_changes(query_refuses);

@@ -1,7 +1,10 @@
 // The disk calls with every bad argument: the listed error, and a queue that works as before after each.
+// limit: 400
 // boot: --disk "$work/disk$(truncate -s 1M "$work/disk")"
 // boot: --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model nvme
-#include "check.hpp"
+// boot: --native --disk "$work/disk$(truncate -s 1M "$work/disk")"
+// boot: --sim --disk "$work/disk$(truncate -s 1M "$work/disk")"
+#include "../boot/check.hpp"
 
 #include <algorithm>
 

@@ -1,5 +1,10 @@
 // trap_set: every vector that takes a handler, and those that do not.
-#include "check.hpp"
+// limit: 400
+// boot:
+// boot: --bochs
+// boot: --native
+// boot: --sim
+#include "../boot/check.hpp"
 
 using namespace check;
 

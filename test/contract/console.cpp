@@ -1,7 +1,12 @@
 // console_write and console_read: what they return, what they refuse, and text that comes out whole.
 // prints: exact text|
 // prints: 1 of 3 bytes|
-#include "check.hpp"
+// limit: 400
+// boot:
+// boot: --bochs
+// boot: --native
+// boot: --sim
+#include "../boot/check.hpp"
 
 using namespace check;
 

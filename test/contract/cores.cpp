@@ -1,6 +1,10 @@
 // core_start, core_wake, core_idle and timer_set: good arguments, every bad one, and what is left afterwards.
+// limit: 400
 // boot: --cores 3
-#include "check.hpp"
+// boot: --bochs --cores 3
+// boot: --native --cores 3
+// boot: --sim --cores 3
+#include "../boot/check.hpp"
 
 using namespace check;
 

@@ -1,0 +1,541 @@
+; Intel e1000: one queue pair of legacy descriptors, which all of Intel's gigabit NICs have in common: 82544 to 82547,
+; 82571 to 82583, those of the chipsets (I217 to I219), and 82575 to 82580, I350, I210.
+;
+; A ring's memory, 128 bytes for a frame of depth, comes from the program:
+;
+;     descriptors | struct ring, struct e1000_ring | not used | struct e1000_kept of each descriptor
+;
+; There are twice as many descriptors as frames may be in flight, so a full ring does not look like an empty one. The
+; device takes and returns them in order, so all of a ring is between two indices, which count on without end in bytes of
+; descriptors; an entry that the device did not get is none that it can return. What has to be known of an entry stands in
+; e1000_kept, which the device has no reason to touch: of a descriptor that it wrote, only length, status and errors count.
+;
+; The device fills up to E1000_BUFFER_BYTES of a receive buffer whatever its size, so buffers have to be that long.
+; It passes on all frames, whoever they are for. One with an error comes back with 0 bytes.
+; SPEC  PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual (8254x) §3, §13; 82574 datasheet
+;       §7, §10; I210 datasheet §7.1.4.1, §7.2.2.1 (legacy descriptors)
+
+E1000_VENDOR            equ 0x8086
+E1000_82574             equ 0x10d3
+E1000_REGISTERS_BYTES   equ 0x20000
+E1000_RESET_US          equ 20000               ; after which the EEPROM has been read again
+E1000_BUFFER_BYTES      equ 1522                ; longest frame without RCTL.LPE: two VLAN tags, or one and the FCS
+E1000_FRAME_MIN         equ 17                  ; shorter ones are not padded (82574 §10.2.6.1, TCTL.PSP)
+E1000_DEPTH_MAX         equ 2048
+E1000_DEPTH_BYTES       equ 256
+
+E1000_CTRL              equ 0x0000
+E1000_CTRL_LINK         equ 1 << 6 | 1 << 5     ; SLU, ASDE: up, at the speed that the PHY says
+E1000_CTRL_RST_BIT      equ 26
+E1000_STATUS            equ 0x0008
+E1000_STATUS_LU         equ 1 << 1
+E1000_STATUS_SPEED      equ 3 << 6              ; 10, 100, 1000, 1000
+E1000_ICR               equ 0x00c0
+E1000_IMS               equ 0x00d0
+E1000_IMC               equ 0x00d8
+E1000_IVAR              equ 0x00e4
+E1000_IVAR_ONE          equ 8 << 8 | 8          ; both rings' causes to MSI-X entry 0
+E1000_CAUSE_RX          equ 1 << 7 | 1 << 20    ; RXT0, and with MSI-X RxQ0
+E1000_CAUSE_TX          equ 1 << 0 | 1 << 22    ; TXDW, and with MSI-X TxQ0
+E1000_RCTL              equ 0x0100
+E1000_RCTL_RUN          equ 1 << 1 | 1 << 3 | 1 << 4 | 1 << 15 | 1 << 26        ; EN, UPE, MPE, BAM, SECRC: all frames, no FCS
+E1000_TCTL              equ 0x0400
+E1000_TCTL_RUN          equ 1 << 1 | 1 << 3 | 0x0f << 4 | 0x40 << 12    ; EN, PSP, CT, COLD of full duplex
+E1000_TIPG              equ 0x0410
+E1000_TIPG_COPPER       equ 8 | 8 << 10 | 6 << 20
+E1000_RAL               equ 0x5400
+E1000_RAH               equ 0x5404
+E1000_RINGS             equ 0x2800              ; receive; transmit E1000_RING_STEP higher
+E1000_RING_STEP_BIT     equ 12                  ; 0 in the address of the first, 1 of the second
+E1000_RING_STEP         equ 1 << E1000_RING_STEP_BIT
+E1000_BASE_LOW          equ 0x00
+E1000_BASE_HIGH         equ 0x04
+E1000_LENGTH            equ 0x08
+E1000_HEAD              equ 0x10
+E1000_TAIL              equ 0x18
+E1000_DCTL              equ 0x28
+E1000_DCTL_ENABLE_BIT   equ 25                  ; of 82575 and later, the others do not care
+
+struc e1000_desc
+.address:               resq 1
+.length:                resw 1
+.checksum:              resb 1
+.command:               resb 1                  ; transmit
+.status:                resb 1
+.errors:                resb 1                  ; receive
+.special:               resw 1
+endstruc
+E1000_COMMAND           equ (1 << 0 | 1 << 1 | 1 << 3) << 24    ; EOP, IFCS, RS
+E1000_COMMAND_EOP       equ 1 << 0
+E1000_DD                equ 1 << 0              ; status
+E1000_RX_EOP            equ 1 << 1              ; status
+E1000_RX_FAILED         equ 0x97 << 8           ; errors CE, SE, SEQ, CXE, RXE; not those of checksums
+
+struc e1000_kept
+.address:               resq 1                  ; 0: more entries of its frame follow
+.cookie:                resq 1                  ; the first entry's
+endstruc
+
+struc e1000_ring                                ; behind struct ring
+.cause:                 resd 1                  ; of its interrupt
+.command:               resd 1                  ; of its descriptors; 0: it receives
+.flags_none:            resd 1                  ; flags that no entry may have
+.armed:                 resd 1                  ; its cause, or 0
+endstruc
+
+; The driver's part of struct device.
+struc e1000
+                        resb device.own
+.registers:             resq 1
+endstruc
+
+e1000_ring_rows:                                ; bytes_min, bytes_span, struct e1000_ring
+                dd      E1000_BUFFER_BYTES, ~E1000_BUFFER_BYTES, E1000_CAUSE_RX, 0, ~0
+                dd      E1000_FRAME_MIN, MTU_DEFAULT + ETHERNET_HEADER_BYTES - E1000_FRAME_MIN
+                dd      E1000_CAUSE_TX, E1000_COMMAND, ~frame_more
+
+e1000_driver:                                   ; struct nic_driver
+                dw      e1000_open - core_start_phys, e1000_close - core_start_phys
+                dw      e1000_post - core_start_phys, e1000_reap - core_start_phys
+                dw      e1000_arm - core_start_phys, e1000_link - core_start_phys
+
+; Device ids, ascending: how many not to take, then how many to take, 8 bits each.
+;   E1000_IDS 0x1026, 0x1028    behind E1000_IDS 0x101d, 0x101e becomes   db 7, 3
+%macro E1000_IDS 2
+%rep (%1 - e1000_next_id - 1) / 255
+                db      255, 0
+%assign e1000_next_id e1000_next_id + 255
+%endrep
+                db      %1 - e1000_next_id, %2 + 1 - %1
+%assign e1000_next_id %2 + 1
+%endmacro
+E1000_ID_FIRST          equ 0x1000
+%assign e1000_next_id E1000_ID_FIRST
+e1000_ids:
+                E1000_IDS 0x1008, 0x1009        ; 82544
+                E1000_IDS 0x100c, 0x101a        ; 82544, 82540, 82545, 82546, 82541, 82547
+                E1000_IDS 0x101d, 0x101e        ; 82546, 82540
+                E1000_IDS 0x1026, 0x1028        ; 82545
+                E1000_IDS 0x1049, 0x104d        ; ICH8
+                E1000_IDS 0x105e, 0x1060        ; 82571
+                E1000_IDS 0x1075, 0x107f        ; 82547, 82541, 82546, 82572
+                E1000_IDS 0x108a, 0x108c        ; 82546, 82573
+                E1000_IDS 0x1096, 0x1096        ; 80003
+                E1000_IDS 0x1098, 0x109a        ; 80003, 82546, 82573
+                E1000_IDS 0x10a4, 0x10a5        ; 82571
+                E1000_IDS 0x10a7, 0x10a7        ; 82575
+                E1000_IDS 0x10a9, 0x10a9
+                E1000_IDS 0x10b5, 0x10b5        ; 82546
+                E1000_IDS 0x10b9, 0x10bd        ; 82572, 80003, 82571, ICH9
+                E1000_IDS 0x10bf, 0x10c0        ; ICH9
+                E1000_IDS 0x10c2, 0x10c5        ; ICH9, ICH8
+                E1000_IDS 0x10c9, 0x10c9        ; 82576
+                E1000_IDS 0x10cb, 0x10ce        ; ICH9, ICH10
+                E1000_IDS 0x10d3, 0x10d3        ; 82574
+                E1000_IDS 0x10d5, 0x10d6        ; 82571, 82575
+                E1000_IDS 0x10d9, 0x10da        ; 82571
+                E1000_IDS 0x10de, 0x10df        ; ICH10
+                E1000_IDS 0x10e5, 0x10e8        ; ICH9, 82576
+                E1000_IDS 0x10ea, 0x10eb        ; PCH
+                E1000_IDS 0x10ef, 0x10f0
+                E1000_IDS 0x10f5, 0x10f6        ; ICH9, 82574
+                E1000_IDS 0x1501, 0x1503        ; ICH8, PCH2
+                E1000_IDS 0x150a, 0x150a        ; 82576
+                E1000_IDS 0x150c, 0x1511        ; 82583, 82576, 82580
+                E1000_IDS 0x1516, 0x1516        ; 82580
+                E1000_IDS 0x1518, 0x1518        ; 82576
+                E1000_IDS 0x1521, 0x1527        ; I350, ICH10, 82576, 82580
+                E1000_IDS 0x1533, 0x1533        ; I210
+                E1000_IDS 0x1536, 0x153b        ; I210, I211, I217
+                E1000_IDS 0x1546, 0x1546        ; I350
+                E1000_IDS 0x1559, 0x155a        ; I218
+                E1000_IDS 0x156f, 0x1570        ; I219
+                E1000_IDS 0x157b, 0x157c        ; I210
+                E1000_IDS 0x15a0, 0x15a3        ; I218
+                E1000_IDS 0x15b7, 0x15b9        ; I219
+                E1000_IDS 0x15bb, 0x15be
+                E1000_IDS 0x15d6, 0x15d8
+                E1000_IDS 0x15df, 0x15e3
+                E1000_IDS 0x15f9, 0x15fc
+e1000_ids_end:
+
+; -----------------------------------------------------------------------------
+; Registers a NIC, if the function is one of these.
+;
+; IN    r12  pci_record     rbp  near_variables
+; USES  all but r12
+e1000_start:
+                movzx   edx, word [r12 + pci_record.device]
+                sub     edx, E1000_ID_FIRST
+                xor     eax, eax
+                mov     esi, e1000_ids
+.range:
+                lodsb
+                sub     edx, eax
+                jb      .none                   ; before a range: not in the list
+                lodsb
+                sub     edx, eax
+                jb      .known
+                cmp     esi, e1000_ids_end
+                jb      .range
+.none:
+                ret
+.known:
+                cmp     qword [r12 + pci_record.bar_bytes], E1000_REGISTERS_BYTES
+                jb      .none
+                mov     edi, info + machine_info.nics
+                call    device_add
+                jc      .none
+                inc     dword [rdi + list.count]
+                mov     edi, [r12 + pci_record.function]
+                call    pci_use
+                mov     dword [rbx + device.driver], e1000_driver
+                mov     rsi, [r12 + pci_record.bar]
+                mov     [rbx + e1000.registers], rsi
+                call    e1000_stop              ; the firmware may have left it busy
+                mov     edi, [rbx + device.record]
+                add     edi, nic_record.mac     ; offloads: none
+                mov     eax, [rsi + E1000_RAL]
+                stosd
+                mov     eax, [rsi + E1000_RAH]
+                stosw
+                mov     eax, MTU_DEFAULT
+                stosw
+                push    1
+                pop     rax
+                stosd                           ; queue_max
+                mov     ax, E1000_DEPTH_MAX
+                stosd
+                mov     ax, E1000_DEPTH_BYTES
+                stosd
+                cmp     word [r12 + pci_record.device], E1000_82574
+                je      .msix
+                and     dword [r12 + pci_record.msix], 0        ; 82575 and later have other causes then: MSI, or the line
+.msix:
+                push    rdi
+                mov     edi, [r12 + pci_record.function]
+                xor     esi, esi
+                call    irq_possible
+                pop     rdi
+                stosd                           ; interrupts
+                ret
+
+; -----------------------------------------------------------------------------
+; Stops interrupts, receiving and sending.
+;
+; IN    rsi  registers
+; OUT   eax  0
+e1000_stop:
+                or      eax, -1
+                mov     [rsi + E1000_IMC], eax
+                inc     eax
+                mov     [rsi + E1000_RCTL], eax
+                mov     [rsi + E1000_TCTL], eax
+                ret
+
+; -----------------------------------------------------------------------------
+; IN    r8 device, edx depth, rcx memory
+; OUT   rax  0, or -timeout
+; USES  all but r8 r12 to r15
+e1000_open:
+                push    rdx
+                push    rcx
+                call    e1000_close
+                pop     r9
+                pop     rbp
+                js      .done
+                shl     ebp, 5                  ; bytes of the descriptors
+                mov     rbx, [r8 + e1000.registers]
+                lea     rdx, [rbx + E1000_RINGS]
+                mov     esi, e1000_ring_rows
+                lea     r10, [r8 + device.rings]
+.ring:                                          ; fills in struct ring
+                lea     rdi, [r9 + rbp]
+                lea     eax, [rbp - e1000_desc_size]
+                stosd                           ; mask
+                stosd
+                mov     eax, ebp
+                shr     eax, 1
+                stosd                           ; free_end
+                xor     eax, eax
+                mov     [rdx + E1000_HEAD], eax
+                mov     [rdx + E1000_TAIL], eax
+                stosd                           ; number: all has MSI-X entry 0
+                mov     rax, [r8 + device.record]
+                stosq                           ; record
+                stosq
+                mov     [rdx + E1000_LENGTH], ebp
+                mov     rax, r9
+                mov     [rdx + E1000_BASE_LOW], eax
+                stosq                           ; desc
+                shr     rax, 32
+                mov     [rdx + E1000_BASE_HIGH], eax
+                lea     rax, [r9 + rbp * 2]
+                stosq                           ; slots: struct e1000_kept
+                lea     r9, [rax + rbp * 2]
+                lea     rax, [rdx + E1000_TAIL]
+                stosq                           ; doorbell
+                xor     eax, eax
+                push    (ring.bytes_min - ring.op) / 4
+                pop     rcx
+                rep     stosd
+                movsd                           ; bytes_min
+                movsd                           ; bytes_span
+                scasq
+                mov     [r10], rdi
+                movsd                           ; cause
+                movsd                           ; command
+                movsd                           ; flags_none
+                stosd                           ; armed
+                bts     dword [rdx + E1000_DCTL], E1000_DCTL_ENABLE_BIT
+                add     rdx, E1000_RING_STEP
+                add     r10, 8
+                bt      edx, E1000_RING_STEP_BIT
+                jc      .ring
+                mov     dword [rbx + E1000_TIPG], E1000_TIPG_COPPER
+                mov     dword [rbx + E1000_TCTL], E1000_TCTL_RUN
+                or      dword [rbx + E1000_CTRL], E1000_CTRL_LINK
+                mov     dword [rbx + E1000_RCTL], E1000_RCTL_RUN
+.done:
+                ret
+
+; -----------------------------------------------------------------------------
+; Resets the device, and gives it the time to be one again.
+;
+; IN    r8  device
+; OUT   rax  0, or -timeout and the device is named; SF with it
+; USES  scratch but r8
+e1000_close:
+                mov     rsi, [r8 + e1000.registers]
+                call    e1000_stop
+                mov     [r8 + device.queues], eax
+                bts     dword [rsi + E1000_CTRL], E1000_CTRL_RST_BIT
+                mov     edi, E1000_RESET_US
+                call    time_after
+                xchg    rcx, rax
+.wait:                                          ; its registers are not to be read now (I219 hangs)
+                pause
+                call    time_now
+                cmp     rax, rcx
+                jb      .wait
+                bt      dword [rsi + E1000_CTRL], E1000_CTRL_RST_BIT
+                jc      .gone                   ; all ones
+                xor     eax, eax
+                ret
+.gone:
+                mov     rax, [r8 + device.record]
+                mov     eax, [rax]              ; function
+                jmp     device_silent
+
+; -----------------------------------------------------------------------------
+; IN    r8 device, esi ring, rdx entries, ecx count
+; OUT   rax as nic_tx and nic_rx_post
+; USES  scratch
+e1000_post:
+                call    ring_begin
+                jmp     .frame
+.publish:
+                mov     rdx, r8
+                mov     eax, [rsi + ring.op_free_end]
+                cmp     eax, [rsi + ring.avail_index]
+                je      .end
+                mov     [rsi + ring.avail_index], eax
+                and     eax, [rsi + ring.mask]
+                shr     eax, 4
+                mov     rdi, [rsi + ring.doorbell]
+                mov     [rdi], eax
+.end:
+                mov     cl, ENTRY_SHIFT
+                jmp     ring_end
+.frame:
+                mov     r8, rdx                 ; its first entry
+                mov     [rsi + ring.op_free_end], r10d  ; and where it begins
+                xor     ecx, ecx                ; its bytes
+                cmp     rdx, r11
+                je      .publish
+.entry:
+                cmp     r10d, r9d
+                je      .publish                ; up to the frame before
+                mov     edi, r10d
+                and     edi, [rsi + ring.mask]
+                add     r10d, e1000_desc_size
+                mov     rax, [rdx + frame.address]
+                test    rax, rax
+                jz      .pointer
+                mov     [rbx + rdi + e1000_desc.address], rax
+                mov     eax, [rdx + frame.bytes]
+                add     ecx, eax
+                jc      .range
+                or      eax, [rsi + e1000_ring.command]
+                mov     [rbx + rdi + e1000_desc.length], rax    ; and no status
+                movzx   eax, word [rdx + frame.flags]
+                test    eax, eax
+                jnz     .special
+                mov     rax, [rdx + frame.address]
+                mov     [rbp + rdi + e1000_kept.address], rax
+                mov     rax, [r8 + frame.cookie]
+                mov     [rbp + rdi + e1000_kept.cookie], rax
+                add     rdx, frame_size
+                sub     ecx, [rsi + ring.bytes_min]
+                cmp     ecx, [rsi + ring.bytes_span]
+                jbe     .frame
+.range:
+                push    -error_range
+                jmp     .refused
+.pointer:
+                push    -error_pointer
+                jmp     .refused
+.special:
+                test    [rsi + e1000_ring.flags_none], eax
+                jnz     .unsupported
+                jrcxz   .range                  ; an empty entry
+                and     byte [rbx + rdi + e1000_desc.command], ~E1000_COMMAND_EOP
+                and     qword [rbp + rdi + e1000_kept.address], 0
+                add     rdx, frame_size
+                cmp     rdx, r11
+                je      .range                  ; nothing follows
+                cmp     dword [rdx + frame.bytes], 0
+                jne     .entry
+                jmp     .range
+.unsupported:
+                push    -error_unsupported
+.refused:                                       ; the tail has not moved: the device knows of none
+                pop     rax
+                pop     rdx
+                jmp     ring_leave
+
+; -----------------------------------------------------------------------------
+; Returns finished entries and disarms the ring. Reads no register of the device.
+;
+; IN    r8 device, esi ring, rdx completions, from the receive ring frames, ecx count
+; OUT   rax how many
+; USES  scratch
+e1000_reap:
+                call    ring_begin
+                xor     eax, eax
+                xchg    [rsi + e1000_ring.armed], eax
+                test    eax, eax
+                jz      .disarmed
+                mov     rdi, [r8 + e1000.registers]
+                mov     [rdi + E1000_IMC], eax
+.disarmed:
+                mov     r8d, [rsi + ring.mask]
+                mov     r9d, [rsi + ring.used_index]
+                mov     r11d, [rsi + e1000_ring.command]
+                mov     ecx, ecx
+                jrcxz   .done
+.next:
+                cmp     r9d, r10d
+                je      .done
+                mov     edi, r9d
+                and     edi, r8d
+                mov     eax, [rbx + rdi + e1000_desc.status]    ; and errors
+                test    al, E1000_DD
+                jz      .done
+                add     r9d, e1000_desc_size
+                cmp     qword [rbp + rdi + e1000_kept.address], 0
+                je      .next
+                test    r11d, r11d
+                jnz     .sent
+                movups  xmm0, [rbp + rdi]       ; address, cookie
+                movups  [rdx + frame.address], xmm0
+                and     eax, E1000_RX_FAILED | E1000_RX_EOP
+                xor     eax, E1000_RX_EOP
+                jnz     .bad
+                mov     ax, [rbx + rdi + e1000_desc.length]
+                cmp     eax, E1000_BUFFER_BYTES
+                jbe     .good
+.bad:
+                xor     eax, eax
+.good:
+                movd    xmm0, eax
+                movups  [rdx + frame.bytes], xmm0       ; and no flags
+                add     rdx, frame_size
+                loop    .next
+                jmp     .done
+.sent:
+                mov     rax, [rbp + rdi + e1000_kept.cookie]
+                mov     [rdx + completion.cookie], rax
+                and     qword [rdx + completion.status], 0      ; and bytes
+                add     rdx, completion_size
+                loop    .next
+.done:
+                mov     eax, r9d
+                xchg    [rsi + ring.used_index], eax
+                sub     r9d, eax
+                add     [rsi + ring.free_end], r9d
+                cmp     r11d, 1                 ; they are frames
+                mov     cl, COMPLETION_SHIFT
+                adc     cl, 0
+                jmp     ring_end
+
+; -----------------------------------------------------------------------------
+; Lets rings interrupt this core, unless work is there already. No completion is lost:
+;
+; The causes of before are cleared, then their interrupt is turned on, then the next descriptor is looked at. The device
+; writes a descriptor before it sets the cause. So if the look misses it, its cause comes after that, and finds the
+; interrupt on, or pending when that is turned on. A cause that is cleared has its descriptor seen: the read between waits
+; for both, the clearing and what the device wrote before (PCI Local Bus 3.0 §3.2.5).
+;
+; A line is unmasked after the device has let go of it (irq_route).
+;
+; IN    r8 device, esi receive ring, edx rings
+; OUT   rax as nic_arm
+; USES  scratch
+e1000_arm:
+                shr     edx, 1                  ; ring_rx
+                jnc     .transmit
+                push    rdx
+                call    .one
+                pop     rdx
+                test    eax, eax
+                jnz     .done
+                test    edx, edx                ; ring_tx
+                jz      .done
+                xor     esi, esi
+.transmit:
+                inc     esi
+.one:
+                mov     rdi, [r8 + e1000.registers]
+                mov     dword [rdi + E1000_IVAR], E1000_IVAR_ONE
+                mov     rsi, [r8 + device.rings + rsi * 8]
+                mov     eax, [rsi + e1000_ring.cause]
+                mov     [rsi + e1000_ring.armed], eax
+                mov     [rdi + E1000_ICR], eax
+                mov     ecx, [rdi + E1000_STATUS]
+                mov     [rdi + E1000_IMS], eax
+                mov     ecx, [rsi + ring.number]
+                call    ring_route
+                mov     eax, [rsi + ring.used_index]
+                cmp     eax, [rsi + ring.avail_index]
+                je      .none
+                and     eax, [rsi + ring.mask]
+                add     rax, [rsi + ring.desc]
+                movzx   eax, byte [rax + e1000_desc.status]
+                and     eax, E1000_DD           ; reaping disarms
+                ret
+.none:
+                xor     eax, eax
+.done:
+                ret
+
+; -----------------------------------------------------------------------------
+; IN    r8 device
+; OUT   rax as nic_link
+; USES  rcx rdx
+e1000_link:
+                mov     rdx, [r8 + e1000.registers]
+                mov     edx, [rdx + E1000_STATUS]
+                xor     eax, eax
+                lea     ecx, [rdx + 1]
+                jrcxz   .done                   ; all ones: it is gone
+                test    dl, E1000_STATUS_LU
+                jz      .done
+                mov     al, 10
+                test    dl, E1000_STATUS_SPEED
+                jz      .done
+                mov     al, 100
+                jns     .done
+                mov     ax, 1000                ; two values say so
+.done:
+                ret
