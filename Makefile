@@ -12,21 +12,30 @@ all: core
 
 # Loader and core in one flat file, for each way to boot, and what makes images of them; for gdb an ELF file of the core's
 # labels and lines.
+# In build/nvme are those with NVMe, instead of SATA and virtio over MMIO.
 loaders := bios uefi pvh
-core: $(loaders:%=build/%.bin) build/image
-symbols: build/core.elf
+core: $(loaders:%=build/%.bin) build/image $(loaders:%=build/nvme/%.bin) build/nvme/image
+symbols: build/core.elf build/nvme/core.elf
 
 core_sources := $(shell find src bootloader api/abi -name '*.asm' -o -name '*.inc')
 build/%.bin: src/x86-64/core.asm $(core_sources) | build
 	@tools/need.sh run
 	nasm -f bin -I. -DLOADER=$* -l build/$*.lst --before '[map all build/$*.map]' -o $@ $<
 
+build/nvme/%.bin: src/x86-64/core.asm $(core_sources) | build
+	@tools/need.sh run
+	@mkdir -p $(@D)
+	nasm -f bin -I. -DLOADER=$* -DNVME -l build/nvme/$*.lst --before '[map all build/nvme/$*.map]' -o $@ $<
+build/nvme/image: build/image
+	@mkdir -p $(@D)
+	ln -sf ../image $@
+
 build/image: tools/image.cpp $(wildcard tools/image/*.hpp) | build
 	@tools/need.sh run
 	g++ -std=c++23 -O2 -Wall -Wextra -Wconversion -o $@ $<
 
-build/core.elf: build/bios.bin tools/symbols.sh tools/listing.awk
-	tools/symbols.sh build/bios.bin build/bios.lst build/bios.map $@
+build/core.elf build/nvme/core.elf: %core.elf: %bios.bin tools/symbols.sh tools/listing.awk
+	tools/symbols.sh $*bios.bin $*bios.lst $*bios.map $@
 
 # PROGRAM=name and ARGS="command line", for other virtual machines and for a USB stick at DEVICE.
 image_formats := qcow2 vmdk vdi vhdx iso

@@ -60,7 +60,7 @@ trace) [ $# -eq 2 ] ;;
 profile | fault) [ $# -eq 3 ] ;;
 *) false ;;
 esac || refuse 2 "usage: tools/inside.sh trace CAPTURE | profile CAPTURE PROGRAM.elf | fault CAPTURE PROGRAM.elf"
-kind=$1 capture=$2 program=${3-} core=$top/build/core.elf
+kind=$1 capture=$2 program=${3-} core=$top/build/${EXO_CORE:+$EXO_CORE/}core.elf
 [ "$capture" != - ] || capture=/dev/stdin
 [ -r "$capture" ] || refuse 2 "'$capture' cannot be read. Give the file with what the serial port gave."
 [ -z "$program" ] || [ -r "$program" ] || refuse 2 "'$program' cannot be read. Give the .elf file beside the program's image."

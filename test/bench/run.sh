@@ -15,6 +15,7 @@
 #   *-raw                the same through the call table instead of the handles
 #   virtio-blk-request   per request at depth 32, submit to reap                        goal: 120 at most
 #   ahci-request         the same of a SATA disk                                        goal: 150 at most
+#   nvme-request         the same of an NVMe disk                                       goal: 100 at most
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
 #   wordcount-one-core   how fast one core counts
@@ -29,6 +30,9 @@
 #   forward-vs-linux     64-byte frames between two NICs: `forward` over a Linux bridge    goal: 4 at least
 #   start-vs-linux       QEMU's start to the guest's first line: Linux over `hello`     goal: 10 at least
 #   start-vs-floor       the same: `hello` over an image that only prints               goal: 1.2 at most
+#   disk-qd1-vs-linux    random reads of 4 KiB, one at a time: `diskperf` over Linux    goal: 2 at least
+#   disk-qd32-vs-linux   the same with 32 in flight                                     goal: 1.5 at least
+#   nvme-qd*-vs-linux    the same of an NVMe disk; the others are of virtio-blk
 #   sim-seeds-per-minute two simulated machines, ten pings over a bad wire, on all processors   goal: 10000 at least
 #
 # Instructions are the guest's, with one core under -icount shift=0, and the same in every run. The other figures depend on
@@ -107,6 +111,7 @@ queue_figures e1000 e1000,romfile=
 queue_figures e1000e e1000e,romfile=
 figures requests --accel icount --cores 1 --disk "$work/disk" --net none --args virtio-blk-request
 figures requests --accel icount --cores 1 --disk "$work/disk" --disk-model ahci --net none --args ahci-request
+figures requests --accel icount --cores 1 --disk "$work/disk" --disk-model nvme --net none --args nvme-request
 figures speedup --cores 2 --disk build/text.txt --net none
 figures tasks --accel icount --cores 1 --net none
 figures tasks --native --cores 2
@@ -115,6 +120,7 @@ echo "figure idle-cpu $(idle_cpu --disk "$work/disk" --net none -- "${hub[@]}") 
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
 test/bench/forward.sh || missing=1
+test/bench/disks.sh || missing=1
 if passes=$(SCENARIO=ping SEEDS=20000 timeout --foreground $LIMIT_S tools/sim.sh); then
   sed -n "s/.*(\([0-9]*\) a minute.*/figure sim-seeds-per-minute \1 runs/p" <<<"$passes"
 else

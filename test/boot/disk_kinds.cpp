@@ -4,8 +4,10 @@
 // boot: --args ranges -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,opt_io_size=65536,logical_block_size=4096,physical_block_size=4096
 // boot: --args no-ranges -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,discard=off,write-zeroes=off
 // boot: --args read-only -- -drive if=none,id=d,format=raw,read-only=on,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
+// boot: --args no-writes -- -drive if=none,id=d,format=raw,read-only=on,file="$work/disk$(truncate -s 1M "$work/disk")" -device nvme,drive=d,serial=1
 // boot: --args no-cache -- -drive if=none,id=d,format=raw,cache=writethrough,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,write-cache=off,config-wce=off
 // boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
+// boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device nvme,drive=d,serial=1
 // boot: --args silent --disk "$work/disk$(truncate -s 1M "$work/disk")"
 // prints: exo16: device 0000000000000010 does not answer
 // boot: --args silent -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
@@ -14,6 +16,8 @@
 // boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device ide-hd,bus=ide.0,drive=d
 // boot: --args silent --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model ahci
 // prints: exo16: device 00000000000000fa does not answer
+// boot: --args silent --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model nvme
+// prints: does not answer
 // boot: --args silent-nic --net user
 // prints: does not answer
 #include "check.hpp"

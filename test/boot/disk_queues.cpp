@@ -7,6 +7,9 @@
 // boot: --cores 2 -- -machine pc -cpu qemu64 -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=1,queue-size=64
 // boot: --cores 2 -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=2,vectors=0
 // boot: --cores 4 --disk "$work/disk$(truncate -s 8M "$work/disk")" --disk-model ahci
+// boot: --cores 4 --disk "$work/disk$(truncate -s 8M "$work/disk")" --disk-model nvme
+// boot: --cores 2 -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device nvme,drive=d,serial=1,max_ioqpairs=1,mdts=1,logical_block_size=4096,physical_block_size=4096
+// boot: --cores 2 --pvh -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device pcie-root-port,id=root,chassis=1 -device nvme,drive=d,serial=1,max_ioqpairs=4,msix_qsize=3,bus=root
 // boot: --cores 3 -- -drive if=none,id=d,format=raw,cache=unsafe,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=3,seg-max-adjust=off,queue-size=128
 #include "check.hpp"
 
@@ -298,7 +301,7 @@ void armed_queue_wakes(u32 queue, std::byte *memory) {
     core().core_idle(0);
     same(core().disk_arm(0, queue), 0);
     submits(queue, &read, 1);
-    for (u64 const end = patience();;) {  // queues that share a line wake each other's cores
+    for (u64 const end = patience();;) {  // queues may share a line, and polling leaves an interrupt behind
       same(core().core_idle(end) & 1 << event_queue, 1 << event_queue);
       if (core().disk_reap(0, queue, &done, 1) == 1 || ticks() > end) break;
       if (core().disk_arm(0, queue) == 1) {

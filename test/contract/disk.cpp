@@ -2,6 +2,7 @@
 // limit: 400
 // boot: --disk "$work/disk$(truncate -s 1M "$work/disk")"
 // boot: --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model ahci
+// boot: --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model nvme
 // boot: --native --disk "$work/disk$(truncate -s 1M "$work/disk")"
 // boot: --sim --disk "$work/disk$(truncate -s 1M "$work/disk")"
 #include "../boot/check.hpp"
