@@ -6,9 +6,14 @@
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile= -device ne2k_pci,netdev=b,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile= -device vmxnet3,netdev=b,romfile=
 // boot: --cores 2 -- -machine pc -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile= -device vmxnet3,netdev=b,romfile=
+// boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,host_mtu=9000 -device vmxnet3,netdev=b,romfile=
+// boot: --args removed -- -machine pc -netdev hubport,id=b,hubid=0 -device rtl8139,netdev=b,romfile=,addr=7
+// boot: --args removed -- -machine pc -netdev hubport,id=b,hubid=0 -device ne2k_pci,netdev=b,romfile=,addr=7
+// boot: --args removed -- -machine pc -netdev hubport,id=b,hubid=0 -device vmxnet3,netdev=b,romfile=,addr=7
 #include "check.hpp"
 
 #include <exo/drivers/nics.hpp>
+#include <exo/port.hpp>
 
 #include <algorithm>
 #include <array>
@@ -19,7 +24,8 @@ using namespace check;
 
 namespace {
 
-constexpr std::size_t header_bytes = net::ethernet_header_bytes, longest = 1514, shortest = 60;
+constexpr std::size_t header_bytes = net::ethernet_header_bytes, shortest = 60;
+constinit std::size_t longest = 1514;
 constexpr std::chrono::seconds patience{20};
 
 /// Byte `at` of frame `number`. The first eight behind the header are the number itself.
@@ -72,7 +78,8 @@ void receive(Device &device, u64 count, Consume consume, where at = where::curre
 template <waitable_frame_device From, waitable_frame_device To>
 void all_lengths(From &from, To &to) {
   u64 number = 0;
-  for (std::size_t bytes = header_bytes + 8; bytes <= longest && failures == 0; ++bytes) {
+  std::size_t const step = longest > 2000 ? 7 : 1;
+  for (std::size_t bytes = longest - (longest - header_bytes - 8) / step * step; bytes <= longest && failures == 0; bytes += step) {
     that(send(from, bytes, ++number), "there is no room for one frame");
     from.flush();
     receive(to, 1, [&](std::span<std::byte const> frame) {
@@ -182,10 +189,21 @@ void waits(Peer &peer, Device &device) {
   }
 }
 
+/// When nothing comes it sleeps until the deadline: a device without an interrupt is looked at every millisecond.
+template <waitable_frame_device Device>
+void sleeps(Device &device) {
+  for (u32 round = 0; round < 20; ++round) {  // it may wake early, but not every time
+    clock::time_point const end = clock::now() + std::chrono::milliseconds(20);
+    device.wait(end);
+    if (clock::now() >= end) return;
+  }
+  fail(where::current(), "it never sleeps");
+}
+
 template <waitable_frame_device Peer, waitable_frame_device Device>
 void test(Peer &peer, Device &device) {
   that(device.link_speed() != 0, "the link is down");
-  that(device.mtu() == 1500, "the MTU is not 1500");
+  same(static_cast<i64>(device.mtu() + header_bytes), static_cast<i64>(longest));
   that(device.mac() != peer.mac() && device.mac() != net::mac_address{} && !device.mac().is_group(), "no good address");
   all_lengths(device, peer);
   all_lengths(peer, device);
@@ -195,7 +213,21 @@ void test(Peer &peer, Device &device) {
   overrun(peer, device);
   flood(device, peer);
   waits(peer, device);
-  device.wait(clock::now() + std::chrono::milliseconds(5));  // nothing comes
+  sleeps(device);
+}
+
+/// What was the device's is the program's again: frames that come now go nowhere.
+template <waitable_frame_device Peer>
+void closed_device_leaves_memory_alone(Peer &peer) {
+  auto const memory = pages::take(1 << 20);  // the lowest there is, as the device had
+  std::ranges::fill(memory->span(), std::byte{0x5A});
+  for (u64 number = 0; number < 50; ++number) {
+    (void)send(peer, longest, number);
+    peer.flush();
+  }
+  for (u64 const end = deadline_in(std::chrono::milliseconds(5)); ticks() < end;) exo::pause();
+  bool const untouched = std::ranges::all_of(memory->span(), [](std::byte each) { return each == std::byte{0x5A}; });
+  that(untouched, "the device wrote into memory after it was closed");
 }
 
 /// The core's NIC of a number, as a port; it stays open.
@@ -211,11 +243,52 @@ void with_nic(u32 number, Use use) {
   use(*port);
 }
 
+/// Of the NICs that headers drive, only vmxnet3 has frames of more than 1,514 bytes.
+void jumbo(frame_port &peer) {
+  auto const found = find_pci([](pci_function const &each) { return vmxnet3::probe(each.record()); });
+  for (u32 const mtu : {59u, 9001u}) {
+    auto const refused = vmxnet3::open(found->record(), mtu);
+    that(!refused && refused.error().why == error::range, "an MTU that the device does not have");
+  }
+  auto device = vmxnet3::open(found->record(), static_cast<u32>(peer.mtu()));
+  if (!device) return fail(where::current(), device.error().sentence);
+  test(peer, *device);
+}
+
+/// The machine takes the NIC out while frames are on their way (ACPI hotplug of QEMU's pc: bus 0, eject slot 7).
+template <waitable_frame_device Device>
+void removed(Device &device) {
+  for (u64 number = 0; number < 4; ++number) (void)send(device, longest, number);
+  device.flush();
+  port_out<u32>(0xAE10, 0);
+  port_out<u32>(0xAE08, 1 << 7);
+  u64 const end = deadline_in(patience);
+  while (device.link_speed() != 0) {  // noticed at once, or when what was sent does not end
+    (void)send(device, 60, 1);
+    if (ticks() > end) return fail(where::current(), "a NIC that is gone has a link");
+  }
+  same(static_cast<i64>(device.try_receive([](net::received_frame const &) {})), 0);
+  device.wait(clock::now() + std::chrono::milliseconds(5));
+  (void)device.drain(clock::now() + std::chrono::milliseconds(5));
+  while (send(device, 60, 1)) {
+    if (ticks() > end) return fail(where::current(), "a NIC that is gone takes frames");
+  }
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char **) {
+  if (argc == 2) {
+    auto const used = with_first_header_nic([](auto &device) { removed(device); });
+    if (!used) fail(where::current(), used.error().sentence);
+    auto const again = with_first_header_nic([](auto &) {});
+    that(!again, "a NIC that is gone opens");
+    return verdict();
+  }
   with_nic(0, [](frame_port &peer) {
     if (info().nics.size() > 1) return with_nic(1, [&](frame_port &device) { test(peer, device); });
+    longest = peer.mtu() + header_bytes;
+    if (peer.mtu() > 1500) return jumbo(peer);
     for (u32 round = 0; round < 2; ++round) {  // the second time after it was closed
       auto const used = with_first_header_nic([&](auto &device) {
         test(peer, device);
@@ -224,6 +297,7 @@ int main() {
         that(count.sent > 5'000 && count.received > 5'000, "the counters do not count");
       });
       if (!used) fail(where::current(), used.error().sentence);
+      closed_device_leaves_memory_alone(peer);
     }
   });
   return verdict();

@@ -5,8 +5,8 @@
 //   bus->go();                                    // DRIVER_OK: the device works from here on
 //   ring->try_add(parts, cookie); ring->kick();   // the device's until try_take() gives the cookie back
 //
-// What the device writes into a ring is checked: a number of nothing in flight, or more bytes than there was room for,
-// breaks the ring, and from then on it takes and gives nothing. Reset the device then.
+// What the device writes into a ring is checked: a number of nothing in flight breaks the ring, and from then on it takes
+// and gives nothing; reset the device then. More bytes than there was room for are cut to that.
 // SPEC  virtio 1.2
 #pragma once
 
@@ -374,7 +374,7 @@ class virtio_ring {
   [[nodiscard]] std::optional<virtio_done> try_take() noexcept {
     if (!pending()) return std::nullopt;
     used_entry const done = used_entries()[taken_ % size_];
-    if (done.id >= size_ || !slots_[done.id].in_flight || done.bytes > slots_[done.id].writable) {
+    if (done.id >= size_ || !slots_[done.id].in_flight) {
       broken_ = true;
       return std::nullopt;
     }
@@ -387,7 +387,7 @@ class virtio_ring {
     descriptors_[its.last].next = free_;
     free_ = static_cast<u16>(done.id);
     free_count_ += parts;
-    return virtio_done{its.cookie, done.bytes};
+    return virtio_done{its.cookie, std::min(done.bytes, its.writable)};  // some count what they have read, too
   }
 
   /// Whether the device is to interrupt when it is done with something. Look at pending() afterwards: then either there
