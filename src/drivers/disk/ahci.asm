@@ -11,8 +11,8 @@
 ; nothing else is issued before it; each call that may change this, submit and reap, issues what can go. So a flush neither
 ; stops a core nor waits for ever.
 ;
-; After an error a disk has given up all NCQ commands (SATA 3.0 §13.6.4). The port is reset, and what the disk had not done
-; by then fails.
+; After an error a disk has given up all NCQ commands (SATA 3.0 §13.6.4): the port is reset, and what the disk had not done
+; fails. After an error of the link it is done again. A port that does not come back fails all.
 ;
 ; The firmware has brought up links and disks. The HBA is not reset at boot, since they would take seconds for it again: a
 ; port that has no link by then is empty and costs no time.
@@ -104,8 +104,6 @@ ATA_IDENTIFY            equ 0xec
 ATA_READ_NCQ            equ 0x60                ; the write's is the next
 ATA_READ                equ 0x25                ; the write's is 16 more
 ATA_FLUSH               equ 0xea
-IDENTIFY_SERIAL         equ 2 * 10
-IDENTIFY_MODEL          equ 2 * 27
 IDENTIFY_WORD           equ 2 * 106
 %define IDENTIFY(word)  rdx + 2 * (word) - IDENTIFY_WORD
 
@@ -617,18 +615,33 @@ ahci_reap:
                 pop     rbp
                 pop     rbx
                 ret
-.trouble:                                       ; a port that does not come back comes here again
+.trouble:                                       ; ecx issued, edx not done, edi errors
                 test    [rbx + ahci.plain], ecx
                 jz      .ncq
                 mov     edx, ecx                ; the error is this one's, even if the HBA has taken it off the list
 .ncq:
                 and     edx, ecx
-                or      [rbx + ahci.failed], edx
                 or      [rbx + ahci.finished], ecx
+                xor     [rbx + ahci.finished], edx
                 and     dword [rbx + ahci.issued], 0
+                mov     eax, [rsi + PORT_TFD]
+                and     eax, PORT_TFD_ERR
+                or      eax, edi
+                jz      .again                  ; the link's: they are done again
+                or      [rbx + ahci.failed], edx
+                or      [rbx + ahci.finished], edx
+                xor     edx, edx
+.again:
+                or      [rbx + ahci.ready], edx
                 call    ahci_stop
-                js      .take
+                js      .dead
                 call    ahci_run
+                jns     .take
+.dead:
+                xor     eax, eax
+                xchg    eax, [rbx + ahci.ready]
+                or      [rbx + ahci.finished], eax
+                or      [rbx + ahci.failed], eax
                 jmp     .take
 
 ; -----------------------------------------------------------------------------
