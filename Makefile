@@ -54,6 +54,10 @@ host_flags := $(shell top=. && . tools/flags.sh && echo "$${host_compile_flags[@
 build/host/%: test/host/%.cpp build/host/main.o tools/flags.sh
 	@mkdir -p $(@D)
 	g++ $(host_flags) -MMD -MP -MF $@.d -MT $@ -o $@ $< build/host/main.o
+host_thread_flags := $(shell top=. && . tools/flags.sh && echo "$${host_thread_flags[@]}")
+build/host-thread/%: test/host/%.cpp build/host/main.o tools/flags.sh
+	@mkdir -p $(@D)
+	g++ $(host_thread_flags) -MMD -MP -MF $@.d -MT $@ -o $@ $< build/host/main.o
 build/host/main.o: test/host/main.cpp
 	@mkdir -p $(@D)
 	g++ -std=c++23 -c -o $@ $<
@@ -63,7 +67,8 @@ build/fuzz/%: test/fuzz/%.cpp build/fuzz/replay.o tools/flags.sh
 build/fuzz/replay.o: test/fuzz/replay.cpp test/fuzz/fuzz.hpp
 	@mkdir -p $(@D)
 	g++ $(host_flags) -c -o $@ $<
--include $(patsubst test/%.cpp,build/%.d,$(shell find test/host test/fuzz -name '*.cpp'))
+-include $(foreach file,$(patsubst test/host/%.cpp,%,$(shell find test/host -name '*.cpp')),\
+  build/host/$(file).d build/host-thread/$(file).d) $(patsubst test/%.cpp,build/%.d,$(shell find test/fuzz -name '*.cpp'))
 
 # ONLY=pattern takes the tests whose name matches; the names are what the runner prints.
 test:

@@ -2,7 +2,7 @@
 # Runs one test; test/run.sh calls it with a time limit. Exit status 0: passed.
 #
 #   test/one.sh shell FILE FUNCTION   a function of a shell file
-#   test/one.sh host FILE             a Catch2 program; prints a line for each TEST_CASE
+#   test/one.sh host FILE [thread]    a Catch2 program; prints a line for each TEST_CASE. `thread`: with that sanitizer
 #   test/one.sh fail FILE             a C++ file that must not compile with -DEXO_WRONG, and must compile without it.
 #                                     `// expect: TEXT` lines name what the compiler has to say
 #   test/one.sh fuzz FILE             a fuzz target, over its inputs
@@ -17,8 +17,9 @@ source tools/flags.sh
 source test/lib.sh
 
 run_host() {
-  local name=${1#test/} program=build/${1#test/} limit_s=240
-  name=${name%.cpp} program=${program%.cpp}
+  local name=${1#test/} program limit_s=240
+  name=${name%.cpp}
+  program=build/host${2:+-$2}/${name#host/} name+=${2:+ ($2)}
   if ! make --no-print-directory -s "$program" >"$work/build.log" 2>&1; then
     echo "FAIL $name"
     sed 's/^/    /' "$work/build.log"
@@ -102,7 +103,7 @@ shell)
   source "$2"
   "$3"
   ;;
-host) run_host "$2" ;;
+host) run_host "$2" "${3-}" ;;
 fail) run_fail "$2" ;;
 fuzz) run_fuzz "$2" ;;
 guest) run_guest "$2" "$3" ;;

@@ -6,7 +6,8 @@
 #   JOBS=N test/run.sh         how many at a time; default: the processors
 #
 #   check  test/check/*.sh     each function test_* is a test: rules that the sources keep
-#   host   test/host/*.cpp     Catch2; each TEST_CASE is a test, each file a program with address and undefined sanitizer
+#   host   test/host/*.cpp     Catch2; each TEST_CASE is a test, each file a program with address and undefined sanitizer,
+#                              and with a line `// sanitizer: thread` also one with that
 #   fail   test/fail/*.cpp     must not compile, with the message that the file names; see test/one.sh
 #   fuzz   test/fuzz/*.cpp     fuzz targets, over the inputs in test/fuzz/corpus/TARGET
 #   boot   test/boot/*.cpp     guest programs, booted as their comments say; see test/one.sh
@@ -47,6 +48,12 @@ add_functions() {
   done
 }
 
+# add_host FILE NAME [SANITIZER]: if a case of the file matches.
+add_host() {
+  sed -n "s|.*TEST_CASE(\"\([^\"]*\)\".*|$2: \1|p" "$1" | grep -qE -- "$only" || return 0
+  add "$2" $HOST_LIMIT_S many test/one.sh host "$1" "${@:3}"
+}
+
 for kind in "$@"; do
   case $kind in check | host | fail | fuzz | boot | contract) ;; *)
     echo "run.sh: there is no kind '$kind'; take check, host, fail, fuzz, boot or contract." >&2
@@ -59,8 +66,8 @@ for kind in "$@"; do
     case $file in
     *.sh) add_functions "$file" "$name" ;;
     test/host/*)
-      sed -n "s|.*TEST_CASE(\"\([^\"]*\)\".*|$name: \1|p" "$file" | grep -qE -- "$only" || continue
-      add "$name" $HOST_LIMIT_S many test/one.sh host "$file"
+      add_host "$file" "$name"
+      ! grep -q '^// sanitizer: thread$' "$file" || add_host "$file" "$name (thread)" thread
       ;;
     test/fuzz/replay.cpp) ;;
     test/fuzz/*) add "$name" $HOST_LIMIT_S one test/one.sh fuzz "$file" ;;

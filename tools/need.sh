@@ -7,7 +7,7 @@
 #   tools/need.sh bochs...   Bochs
 #   tools/need.sh image...   what disk images of other machines take
 #   tools/need.sh fuzz...    the compiler that has a fuzzer
-#   tools/need.sh bench...   what the Linux guest of the figures takes
+#   tools/need.sh bench...   what the figures take: a Linux guest, and libraries to compare with
 #   tools/need.sh test       all that, and everything else the tests use
 #
 # With nothing missing it says nothing and does not call apt. Exit status 2: something is missing and it cannot be
@@ -38,6 +38,8 @@ qemu-utils qemu-img
 '
 packages_bench='
 cpio cpio
+libboost-dev /usr/include/boost/lockfree/spsc_queue.hpp
+libtbb-dev /usr/include/tbb/parallel_sort.h
 '
 packages_fuzz='
 clang-19 clang++-19
@@ -45,6 +47,7 @@ libclang-rt-19-dev /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.fuzzer-x8
 '
 packages_test='
 catch2 /usr/include/catch2/catch.hpp
+clang-19 clang++-19
 mtools mcopy
 dosfstools fsck.fat
 xorriso xorriso

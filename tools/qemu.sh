@@ -27,7 +27,7 @@ qemu_disk() {
   case ${disk_model:-virtio} in
   virtio) command+=(-device "virtio-blk-$(qemu_bus "$1"),$drive,num-queues=$cores") ;;
   nvme) command+=(-device "nvme,$drive,serial=exo16-$1,max_ioqpairs=$cores,msix_qsize=$((cores + 1))") ;;
-  ahci) command+=(-device "ide-hd,bus=ide.$(($1 + 1)),$drive,serial=exo16-$1") ;;  # the first port is the boot disk's
+  ahci) command+=(-device "ide-hd,bus=ide.$1,$drive,serial=exo16-$1") ;;
   ide)
     [ "$1" -gt 0 ] || command+=(-device piix4-ide,id=pata)
     command+=(-device "ide-hd,bus=pata.$(($1 / 2)),unit=$(($1 % 2)),$drive,serial=exo16-$1")
@@ -74,7 +74,7 @@ qemu_nic() {
 # qemu_machine: sets `command` to a QEMU machine as the options say.
 qemu_machine() {
   local q35=(-machine "q35,memory-backend=ram" -vga std) microvm=(-machine "microvm,memory-backend=ram")
-  local index options disk
+  local index options disk port=
   accel=${accel:-$("$top/tools/accel.sh")}
   command=(qemu-system-x86_64 -cpu max -smp "$cores"
     -object "memory-backend-ram,id=ram,size=$memory_bytes,reserve=off" -m "$((memory_bytes / 1024))K"
@@ -91,16 +91,18 @@ qemu_machine() {
   command+=(-chardev "file,id=status,path=$work/status" -device "isa-debugcon,iobase=0xf5,chardev=status"
     -device "isa-debug-exit,iobase=0xf4,iosize=0x01")
 
+  # What the machine boots from has the last port, so that the given disks are the program's first ones.
+  [ "$disk_model" != ahci ] || port=bus=ide.${DISK_COUNT_MAX[ahci]},
   case $way in
   disk | usb)
     boot_file disk boot.img
     command+=("${q35[@]}" -drive "if=none,id=boot,format=raw,snapshot=on,file=$(qemu_path "$boot")")
-    if [ "$way" = disk ]; then command+=(-device "ide-hd,drive=boot,bootindex=0"); fi
+    if [ "$way" = disk ]; then command+=(-device "ide-hd,${port}drive=boot,bootindex=0"); fi
     if [ "$way" = usb ]; then command+=(-device qemu-xhci,id=usb -device "usb-storage,bus=usb.0,drive=boot,bootindex=0"); fi
     ;;
   cdrom)
     boot_file iso boot.iso
-    command+=("${q35[@]}" -drive "if=none,id=boot,format=raw,media=cdrom,file=$(qemu_path "$boot")" -device "ide-cd,drive=boot,bootindex=0")
+    command+=("${q35[@]}" -drive "if=none,id=boot,format=raw,media=cdrom,file=$(qemu_path "$boot")" -device "ide-cd,${port}drive=boot,bootindex=0")
     ;;
   netboot)
     mkdir "$work/tftp"
@@ -125,7 +127,10 @@ qemu_machine() {
   for index in "${!disks[@]}"; do
     disk=${disks[index]}
     options=
-    if [ "$disk" = "$text" ] || [ ! -w "$disk" ]; then options=,read-only=on; fi
+    if [ "$disk" = "$text" ] || [ ! -w "$disk" ]; then
+      # ATA has no disks that are read-only: what is written to such a one stays in memory.
+      case $disk_model in ahci | ide) options=,snapshot=on ;; *) options=,read-only=on ;; esac
+    fi
     command+=(-drive "if=none,id=disk$index,format=raw,file=$(qemu_path "$disk")$options")
     qemu_disk "$index"
   done
