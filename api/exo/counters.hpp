@@ -90,6 +90,11 @@ class counted {
  public:
   counted(std::string_view name, u32 number, u64 const &value) noexcept
       : row_(counters.add(name, number, value).value_or(nowhere)) {}
+  /// The same of an atomic counter, such as those of a run loop.
+  counted(std::string_view name, u32 number, std::atomic<u64> const &value) noexcept
+      : counted(name, number, reinterpret_cast<u64 const &>(value)) {
+    static_assert(sizeof(value) == sizeof(u64) && std::atomic<u64>::is_always_lock_free);
+  }
   counted(counted &&other) noexcept : row_(std::exchange(other.row_, nowhere)) {}
   counted &operator=(counted &&other) noexcept {
     std::swap(row_, other.row_);

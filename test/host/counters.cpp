@@ -28,6 +28,10 @@ TEST_CASE("counters are listed while they live, with their values of now") {
     CHECK(machine.take_output() == "frames             0                    2\ndrops              3                    7\n");
   }
   CHECK(listed().empty());
+  std::atomic<exo::u64> turns = 5;
+  exo::counted const third("turns", 1, turns);
+  ++turns;
+  CHECK(listed() == "turns1=6 ");
 }
 
 TEST_CASE("a page has room for so many counters, with names of so many letters") {
