@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the tests and prints `ok NAME` or `FAIL NAME` with its log for each, and at the end `N passed, N failed`.
 #
-#   test/run.sh KIND...        kinds: check host fail boot contract
+#   test/run.sh KIND...        kinds: check host fail fuzz boot contract
 #   ONLY=pattern test/run.sh   takes the tests whose name matches this extended regular expression
 #   JOBS=N test/run.sh         how many at a time; default: the processors
 #
@@ -9,6 +9,7 @@
 #   host   test/host/*.cpp     Catch2; each TEST_CASE is a test, each file a program with address and undefined sanitizer,
 #                              and with a line `// sanitizer: thread` also one with that
 #   fail   test/fail/*.cpp     must not compile, with the message that the file names; see test/one.sh
+#   fuzz   test/fuzz/*.cpp     fuzz targets, over the inputs in test/fuzz/corpus/TARGET
 #   boot   test/boot/*.cpp     guest programs, booted as their comments say; see test/one.sh
 #          test/boot/*.sh      each function test_* is a test, with test/lib.sh at hand
 #   contract  test/contract/*.cpp  the same, but each is asked of the core, of a process and of the simulator
@@ -21,7 +22,7 @@ export LC_ALL=C
 LIMIT_S=120
 HOST_LIMIT_S=300
 
-[ $# -gt 0 ] || set -- check host fail boot contract
+[ $# -gt 0 ] || set -- check host fail fuzz boot contract
 only=${ONLY-}
 jobs_max=${JOBS:-$(nproc)}
 
@@ -54,8 +55,8 @@ add_host() {
 }
 
 for kind in "$@"; do
-  case $kind in check | host | fail | boot | contract) ;; *)
-    echo "run.sh: there is no kind '$kind'; take check, host, fail, boot or contract." >&2
+  case $kind in check | host | fail | fuzz | boot | contract) ;; *)
+    echo "run.sh: there is no kind '$kind'; take check, host, fail, fuzz, boot or contract." >&2
     exit 2
     ;;
   esac
@@ -68,6 +69,8 @@ for kind in "$@"; do
       add_host "$file" "$name"
       ! grep -q '^// sanitizer: thread$' "$file" || add_host "$file" "$name (thread)" thread
       ;;
+    test/fuzz/replay.cpp) ;;
+    test/fuzz/*) add "$name" $HOST_LIMIT_S one test/one.sh fuzz "$file" ;;
     test/fail/*) add "$name" "$LIMIT_S" one test/one.sh fail "$file" ;;
     test/boot/* | test/contract/*)
       # One run for each `// boot:` line, or one run without options.

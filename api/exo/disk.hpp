@@ -154,15 +154,32 @@ class disk {
   pages memory_;
 };
 
+/// What takes operations and gives their completions back, without waiting: disk_queue, and drivers in headers.
+///
+/// record       what the disk is
+/// try_submit   how many entries were taken, from the front
+/// try_reap     how many entries of out were filled
+/// arm          the next completion wakes this core; true if there is one already; unsupported: poll
+template <typename Queue>
+concept operation_queue =
+    requires(Queue &queue, Queue const &same, std::span<disk_op const> operations, std::span<completion> out) {
+      { same.record() } noexcept -> std::same_as<disk_record const &>;
+      { queue.try_submit(operations) } noexcept -> std::same_as<result<std::size_t>>;
+      { queue.try_reap(out) } noexcept -> std::same_as<result<std::size_t>>;
+      { queue.arm() } noexcept -> std::same_as<result<bool>>;
+    };
+static_assert(operation_queue<disk_queue>);
+
 /// A block device over one queue: each call waits for all of its operations, many of which are in flight at once.
 ///
 /// A device that completes nothing for the patience given is given up: error timeout, then and ever after, because it
 /// may still use the buffer. Close the disk before using that buffer again.
-class disk_blocks {
+template <operation_queue Queue>
+class queue_blocks {
  public:
   static constexpr u64 piece_bytes = 64 * 1024;  // of one operation
 
-  explicit disk_blocks(disk_queue queue, clock::duration patience = std::chrono::seconds(10)) noexcept
+  explicit queue_blocks(Queue queue, clock::duration patience = std::chrono::seconds(10)) noexcept
       : queue_(std::move(queue)), patience_(patience) {}
 
   [[nodiscard]] u32 block_bytes() const noexcept { return queue_.record().block_bytes; }
@@ -260,10 +277,11 @@ class disk_blocks {
     }
   }
 
-  disk_queue queue_;
+  Queue queue_;
   clock::duration patience_;
   bool gave_up_ = false;
 };
+using disk_blocks = queue_blocks<disk_queue>;
 static_assert(block_device<disk_blocks>);
 
 }  // namespace exo
