@@ -1,3 +1,4 @@
+# limit: 400
 # The rules of the house: what the sources keep, checked on the sources themselves.
 # limit: 400
 
