@@ -122,9 +122,9 @@ class frame_port {
   };
   static constexpr std::size_t batch_frames = 32;
 
-  /// Header, payload and a VLAN tag that a switch may have left, in whole cache lines.
+  /// Header, payload and two VLAN tags, in whole cache lines.
   static std::size_t buffer_bytes(nic_record const &record) noexcept {
-    std::size_t const longest = net::ethernet_header_bytes + 4 + record.mtu;
+    std::size_t const longest = net::ethernet_header_bytes + 8 + record.mtu;
     return (longest + alignof(free_buffer) - 1) / alignof(free_buffer) * alignof(free_buffer);
   }
 

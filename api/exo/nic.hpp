@@ -6,7 +6,8 @@
 //   queue.try_receive(frames);
 //
 // Nothing here waits, copies or allocates: each try_x is one table call. Buffers are the caller's; the device has a
-// buffer from the call that takes it until its cookie comes back. See frame_port.hpp for a port that owns buffers.
+// buffer from the call that takes it until its cookie comes back. See frame_port.hpp for a port that owns buffers, and
+// nic_guard.hpp for a NIC whose frames have deadlines.
 #pragma once
 
 #include <utility>
@@ -66,7 +67,7 @@ class nic_queue {
   ///
   /// @param buffers  address, size and cookie of each; a frame longer than its buffer is lost
   /// @return         entries taken, from the front; 0 when the ring is full
-  /// @error range    a buffer is too small for the MTU and 14 bytes of header; none was taken
+  /// @error range    a buffer is smaller than the MTU and 22 bytes for header and two VLAN tags; none was taken
   /// @error pointer  an address is null; none was taken
   /// @error closed   the NIC is closed
   [[nodiscard]] result<std::size_t> try_post(std::span<frame const> buffers) noexcept {
@@ -75,7 +76,7 @@ class nic_queue {
 
   /// Takes received frames; their buffers are the caller's again.
   ///
-  /// @param out     where they go, in the order of arrival
+  /// @param out     where they go, in the order of arrival; of 0 bytes: the frame had an error
   /// @return        entries written; 0 when nothing arrived
   /// @error closed  the NIC is closed
   [[nodiscard]] result<std::size_t> try_receive(std::span<frame> out) noexcept {

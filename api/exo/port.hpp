@@ -40,6 +40,18 @@ inline void port_out_words(u16 port, std::span<u16 const> words) noexcept {
   asm volatile("rep outsw" : "+S"(from), "+c"(count) : "d"(port) : "memory");
 }
 
+/// Reads a port of 16 bits until memory is full, and writes memory to one; an odd last byte is left out.
+inline void port_in_words(u16 port, std::span<std::byte> into) noexcept {
+  std::byte *to = into.data();
+  std::size_t count = into.size() / 2;
+  asm volatile("rep insw" : "+D"(to), "+c"(count) : "d"(port) : "memory");
+}
+inline void port_out_words(u16 port, std::span<std::byte const> from) noexcept {
+  std::byte const *at = from.data();
+  std::size_t count = from.size() / 2;
+  asm volatile("rep outsw" : "+S"(at), "+c"(count) : "d"(port) : "memory");
+}
+
 /// What drivers of devices behind byte-wide ports take, so that a test can stand behind them.
 template <typename Ports>
 concept byte_ports = requires(Ports &ports, u16 port, u8 value) {

@@ -36,7 +36,8 @@ struc virtio
 .places:                resb 16                 ; by kind of capability: address, and the fifth field
 .common:                resq 2                  ; with MMIO
 .notify:                resq 1                  ; with MMIO
-.notify_step:           resq 1                  ; bytes from one queue's doorbell to the next
+.notify_step:           resd 1                  ; bytes from one queue's doorbell to the next
+.notify_end:            resd 1                  ; of all doorbells
 .isr:                   resq 1                  ; what lets go of its interrupt line, with MMIO; 0: it has messages
 .gsi:                   resq 1                  ; of the line, where it is no PCI function's; else 0
 .config:                resq 2
@@ -64,6 +65,7 @@ DESC_SHIFT              equ 4
 DESC_NEXT               equ 1
 DESC_WRITE              equ 2                   ; by the device
 DATA                    equ desc_size           ; a slot's second descriptor
+SENDS                   equ 1 << 16             ; a next descriptor that does not count without DESC_NEXT
 
 struc avail
 .flags:                 resw 1
@@ -81,11 +83,13 @@ endstruc
 USED_NO_NOTIFY          equ 1
 
 struc slot
-.frame:                 resd 1                  ; last 16 bytes of struct frame: length, then the virtio-net header
+.frame:                 resd 1                  ; last 16 bytes of struct frame: length, then the virtio-net header; of a
+                                                ; receive buffer and of a disk operation all that the device may write
 .header:                resb 16                 ; 12 bytes of it for a frame
 .cookie:                resq 1
 .link:                  resw 1                  ; data descriptor of the operation's next slot
 .status:                resb 1                  ; only of a disk
+                        resb 1
 endstruc
 SLOT_FREE               equ 0                   ; links that are none: and makes a link the one, or the other, which is
 SLOT_LAST               equ -1                  ; shorter than mov
@@ -123,6 +127,7 @@ virtio_probe:
                 call    pci_next
                 mov     r9d, eax                ; offset
                 call    pci_next
+                mov     r8d, eax                ; length
                 lea     r11, [r9 + rax]         ; end
                 call    pci_next                ; only the doorbells' has this one
                 sub     esi, 16
@@ -144,6 +149,7 @@ virtio_probe:
                 add     edx, ebx
                 mov     [rdx + virtio.places], r9
                 mov     [rdx + virtio.places + 8], eax
+                mov     [rdx + virtio.places + 12], r8d
                 jmp     .capability
 .end:
                 not     ebp
@@ -422,6 +428,9 @@ virtio_ring:
                 mov     dx, REG_QUEUE_NOTIFY
                 call    virtio_get
                 imul    eax, [r8 + virtio.notify_step]
+                cmp     eax, [r8 + virtio.notify_end]
+                sbb     edx, edx
+                and     eax, edx                ; one that lies elsewhere is not written
                 add     rax, [r8 + virtio.notify]
                 stosq
                 mov     byte [r10 + avail.flags], AVAIL_NO_INTERRUPT
@@ -464,11 +473,11 @@ virtio_ring:
 ; USES  scratch but r8
 virtio_arm:
                 mov     rsi, [r8 + device.rings + rsi * 8]
-                mov     ecx, [rsi + ring.number]
+                mov     edi, [rsi + ring.number]
                 mov     rax, [r8 + virtio.isr]
                 test    rax, rax
                 jz      .route
-                mov     ecx, [r8 + virtio.gsi]
+                mov     edi, [r8 + virtio.gsi]
                 test    al, MMIO
                 jnz     .mmio
                 mov     al, [rax]               ; (§4.1.5.3, §4.2.2)
@@ -528,10 +537,9 @@ virtio_reap:
                 movups  [rdx + frame.address], xmm1
                 movups  [rdx + frame.bytes], xmm0
                 and     byte [rdx + frame.flags], frame_checksum | frame_checksum_good
-                sub     ecx, NET_HEADER_BYTES
-                jae     .length
-                xor     ecx, ecx
-.length:
+                sub     ecx, NET_HEADER_BYTES   ; a frame without a header comes out as the whole buffer
+                cmp     ecx, [rbp + rdi + slot.frame]
+                cmova   ecx, [rbp + rdi + slot.frame]
                 mov     [rdx + frame.bytes], ecx
                 add     rdx, frame_size
 .skip:
@@ -548,12 +556,15 @@ virtio_reap:
 .completion:
                 mov     rax, [rbp + rdi + slot.cookie]
                 mov     [rdx + completion.cookie], rax
+                cmp     dword [rsi + ring.data_flags], 0
+                jne     .sent
                 movzx   eax, byte [rbp + rdi + slot.status]
                 neg     eax
                 sbb     eax, eax
                 and     eax, -error_io
-                sub     ecx, 1                  ; not the status byte; 0 of a frame stays
-                adc     ecx, 0
+                dec     ecx                     ; not the status byte
+                cmp     ecx, [rbp + rdi + slot.frame]
+                cmova   ecx, [rbp + rdi + slot.frame]
                 mov     [rdx + completion.status], eax
                 mov     [rdx + completion.bytes], ecx
                 add     rdx, completion_size
@@ -561,6 +572,10 @@ virtio_reap:
                 cmp     r10d, r8d
                 jne     .next
                 jmp     .done
+.sent:
+                and     qword [rdx + completion.status], 0      ; and bytes
+                add     rdx, completion_size
+                jmp     .skip
 .odd:                                           ; free already, or of several slots: free those behind the first here
                 movzx   eax, word [rbp + rdi + slot.link]
                 test    eax, eax

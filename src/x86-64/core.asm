@@ -130,6 +130,7 @@ core_entry:
 %include "src/drivers/net/e1000.asm"
 %include "src/drivers/disk/disk.asm"             ; what all disk drivers check
 %include "src/drivers/disk/virtio_blk.asm"
+%include "src/drivers/disk/ahci.asm"
 core_end:
 
                 absolute 0                      ; the assembler refuses to reserve a negative count: all of it fits

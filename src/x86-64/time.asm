@@ -16,6 +16,7 @@ TIME_PRECISION      equ 1 << TIME_PRECISION_SHIFT
 TIME_TRIES          equ 4                       ; the best of so many reads is a sample
 TIME_SAMPLES_MAX    equ 1 << 18                 ; some seconds: a reference that does not count is given up
 TSC_HZ_UNKNOWN      equ 1000000000
+TSC_HZ_MOST         equ 4000000000              ; until the rate is known: waits may be longer than asked for, not shorter
 FEMTOSECONDS        equ 1000000000000000
 
 struc sample
@@ -31,6 +32,8 @@ endstruc
 ; IN    rbp  near_variables
 ; USES  all but rbp
 time_start:
+                mov     eax, TSC_HZ_MOST
+                mov     [VAR(info + machine_info.tsc_hz)], rax
                 or      eax, -1
                 call    timer_arm.write         ; its interrupt is ignored: no deadline is set
                 mov     ecx, [VAR(acpi_hpet)]

@@ -1,4 +1,8 @@
-// Disks that refuse: read-only, without a write cache, with blocks that cannot be read, and one that does not answer.
+// Disks that refuse: read-only, without a write cache, with blocks that cannot be read, and one that does not answer; and
+// one that discards and zeroes.
+// boot: --args ranges -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,opt_io_size=65536
+// boot: --args ranges -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,opt_io_size=65536,logical_block_size=4096,physical_block_size=4096
+// boot: --args no-ranges -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,discard=off,write-zeroes=off
 // boot: --args read-only -- -drive if=none,id=d,format=raw,read-only=on,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
 // boot: --args no-cache -- -drive if=none,id=d,format=raw,cache=writethrough,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,write-cache=off,config-wce=off
 // boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
@@ -6,10 +10,15 @@
 // prints: exo16: device 0000000000000010 does not answer
 // boot: --args silent -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
 // prints: does not answer
+// boot: --args no-cache -- -drive if=none,id=d,format=raw,cache=writethrough,file="$work/disk$(truncate -s 1M "$work/disk")" -device ide-hd,bus=ide.0,drive=d,write-cache=off
+// boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device ide-hd,bus=ide.0,drive=d
+// boot: --args silent --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model ahci
+// prints: exo16: device 00000000000000fa does not answer
 // boot: --args silent-nic --net user
 // prints: does not answer
 #include "check.hpp"
 
+#include <algorithm>
 #include <string_view>
 
 using namespace check;
@@ -49,11 +58,73 @@ void read_only() {
   same(open_disk(), 0);
   same(status_of(operation(disk_read, 0)), 0);
   same(status_of(operation(disk_write, 0)), -static_cast<i64>(error::unsupported));
+  for (u8 const kind : {u8{disk_zero}, u8{disk_discard}}) {
+    same(status_of(operation(kind, 0)), -static_cast<i64>(error::unsupported));
+  }
   disk_op const both[] = {operation(disk_read, 0), operation(disk_write, 0)};
   calling(core().disk_submit).refuses(error::unsupported, 0, 0, both, 2);
   completion none{};
   same(core().disk_reap(0, 0, &none, 1), 0);
   same(status_of(operation(disk_read, 1)), 0);
+}
+
+/// A disk that does not say that it is read-only, and fails what it cannot do.
+void no_writes() {
+  same(open_disk(), 0);
+  for (u32 round = 0; round < 3; ++round) {
+    same(status_of(operation(disk_read, 0)), 0);
+    same(status_of(operation(disk_write, 0)), -static_cast<i64>(error::io));
+    same(status_of(operation(disk_read, 1)), 0);
+  }
+}
+
+/// Zeroes and discards blocks; the ones beside them stay, and bad ranges are refused.
+void ranges() {
+  disk_record const &disk = info().disks[0];
+  u32 const block = disk.block_bytes;
+  same(disk.features & (disk_can_discard | disk_can_zero), disk_can_discard | disk_can_zero);
+  same(disk.optimal_bytes, 65536);
+  same(open_disk(), 0);
+  auto const range = [&](u8 kind, u64 first, u32 bytes) {
+    disk_op made = operation(kind, first, bytes);
+    made.address = 0;
+    return made;
+  };
+  for (u8 const kind : {u8{disk_zero}, u8{disk_discard}}) {
+    for (u64 at = 0; at < 8; ++at) {
+      std::fill_n(buffer, block, static_cast<std::byte>(at + 1));
+      same(status_of(operation(disk_write, at, block)), 0);
+    }
+    same(status_of(range(kind, 2, 3 * block)), 0);
+    for (u64 at = 0; at < 8; ++at) {
+      bool const inside = at >= 2 && at < 5;
+      if (inside && kind == disk_discard) continue;  // may read as anything
+      std::fill_n(buffer, block, std::byte{0xEE});
+      same(status_of(operation(disk_read, at, block)), 0);
+      same(static_cast<i64>(buffer[0]), inside ? 0 : static_cast<i64>(at + 1));
+      same(static_cast<i64>(buffer[block - 1]), inside ? 0 : static_cast<i64>(at + 1));
+    }
+    same(status_of(range(kind, disk.blocks - 1, block)), 0);
+    for (disk_op const &bad : {range(kind, 0, 0), range(kind, 0, block - 1), range(kind, disk.blocks, block),
+                               range(kind, disk.blocks - 1, 2 * block), range(kind, ~u64{0}, block)}) {
+      same(status_of(bad), -static_cast<i64>(error::range));
+    }
+    disk_op more = range(kind, 0, block);
+    more.flags = disk_more;
+    same(status_of(more), -static_cast<i64>(error::range));
+  }
+  for (u8 const none : {u8{2}, u8{8}, u8{10}, u8{12}, u8{14}, u8{15}, u8{255}}) {
+    same(status_of(range(none, 0, block)), -static_cast<i64>(error::range));
+  }
+}
+
+void no_ranges() {
+  same(info().disks[0].features & (disk_can_discard | disk_can_zero), 0);
+  same(open_disk(), 0);
+  for (u8 const kind : {u8{disk_zero}, u8{disk_discard}}) {
+    same(status_of(operation(kind, 0)), -static_cast<i64>(error::unsupported));
+  }
+  same(status_of(operation(disk_read, 0)), 0);
 }
 
 void no_cache() {
@@ -113,8 +184,11 @@ int main(int argc, char **argv) {
            [] { return core().nic_close(0); });
     return verdict();
   }
-  if (info().disks.size() != 1) return 3;
+  if (info().disks.empty()) return 3;
   if (kind == "read-only") read_only();
+  if (kind == "no-writes") no_writes();
+  if (kind == "ranges") ranges();
+  if (kind == "no-ranges") no_ranges();
   if (kind == "no-cache") no_cache();
   if (kind == "bad-block") bad_block();
   if (kind == "silent") silent(info().disks[0].function, open_disk, [] { return core().disk_close(0); });

@@ -144,3 +144,116 @@ test_user_forward() {
   ended
   expect_status 0
 }
+
+# A NIC that cuts segments: 60,000 bytes of TCP leave in one frame, and arrive at the second NIC, which takes no such
+# frames, in frames of 1448 bytes with right headers.
+segments() {
+  ip tuntap add exo1 mode tap && ip link add bridge0 type bridge && ip link set exo0 master bridge0 &&
+    ip link set exo1 master bridge0 && ip link set exo1 up && ip link set bridge0 up || fail "there is no bridge to be had"
+  program segments <<'CPP'
+#include <exo/exo.hpp>
+#include <exo/nic.hpp>
+#include <algorithm>
+#include <cstring>
+using namespace exo;
+constexpr u32 depth = 64, payload = 60000, segment = 1448;
+constinit u8 headers[80], data[payload];
+alignas(64) constinit std::byte buffers[depth][2048];
+constinit bool seen[payload];
+void put16(u8 *at, u32 value) { at[0] = static_cast<u8>(value >> 8), at[1] = static_cast<u8>(value); }
+u32 get16(u8 const *at) { return u32{at[0]} << 8 | at[1]; }
+u32 sum(u8 const *at, u32 bytes, u32 start) {
+  for (u32 each = 0; each < bytes; ++each) start += each % 2 == 0 ? u32{at[each]} << 8 : at[each];
+  while (start >> 16 != 0) start = (start & 0xFFFF) + (start >> 16);
+  return start;
+}
+nic open_nic(u32 number) {
+  auto card = nic::open(number, 1, depth, pages::take(nic::ring_bytes(info().nics[number], 1, depth))->release());
+  if (!card) panic("NIC {} does not open", number);
+  return std::move(*card);
+}
+u32 run(u32 version) {
+  u32 const network = version == 4 ? 20 : 40, tcp = 14 + network, all = tcp + 20;
+  u8 *const ip = headers + 14;
+  std::memset(headers, 0, sizeof(headers));
+  std::fill(std::begin(seen), std::end(seen), false);
+  std::memcpy(headers, info().nics[1].mac, 6);
+  std::memcpy(headers + 6, info().nics[0].mac, 6);
+  put16(headers + 12, version == 4 ? 0x0800 : 0x86DD);
+  ip[0] = static_cast<u8>(version == 4 ? 0x45 : 0x60);
+  put16(ip + (version == 4 ? 2 : 4), (version == 4 ? 20 : 0) + 20 + payload);
+  ip[version == 4 ? 9 : 6] = 6;
+  ip[version == 4 ? 8 : 7] = 64;
+  u32 const addresses = version == 4 ? 8 : 32;
+  std::memset(ip + network - addresses, 0x20 + static_cast<int>(version), addresses);
+  if (version == 4) put16(ip + 10, ~sum(ip, 20, 0));
+  put16(headers + tcp, 1000), put16(headers + tcp + 2, 2000);
+  headers[tcp + 12] = 5 << 4, headers[tcp + 13] = 0x10;  // ACK
+  put16(headers + tcp + 16, sum(ip + network - addresses, addresses, 6 + 20 + payload));
+  frame entries[2]{};
+  entries[0].address = reinterpret_cast<u64>(headers), entries[0].bytes = all;
+  entries[0].flags = frame_checksum | frame_more;
+  entries[0].segment_kind = version == 4 ? frame_tcp4 : frame_tcp6;
+  entries[0].header_bytes = static_cast<u16>(all), entries[0].segment_bytes = segment;
+  entries[0].checksum_start = static_cast<u16>(tcp), entries[0].checksum_offset = 16;
+  entries[1].address = reinterpret_cast<u64>(data), entries[1].bytes = payload;
+  u32 there = 0;
+  for (u64 const end = ticks() + 20 * info().tsc_hz; there < payload;) {
+    if (ticks() > end) panic("IPv{}: {} of {} bytes came", version, there, payload);
+    if (core().nic_tx(0, 0, entries, 2) != 2) panic("the frame is not taken");
+    for (u64 const pause = ticks() + info().tsc_hz / 4; ticks() < pause && there < payload;) {
+      completion done{};
+      core().nic_tx_reap(0, 0, &done, 1);
+      frame got{};
+      if (core().nic_rx_reap(1, 0, &got, 1) != 1) continue;
+      auto const *in = reinterpret_cast<u8 const *>(got.address);
+      if (std::memcmp(in, headers, 14) == 0 && in[14 + (version == 4 ? 9 : 6)] == 6) {
+        u32 const bytes = got.bytes - all, at = get16(in + tcp + 4) << 16 | get16(in + tcp + 6);
+        bool const last = at + bytes == payload;
+        if (got.bytes <= all || at % segment != 0 || at + bytes > payload || (bytes != segment && !last)) panic("a cut of {} at {}", bytes, at);
+        if (get16(in + 14 + (version == 4 ? 2 : 4)) != got.bytes - (version == 4 ? 14 : 54)) panic("a wrong length");
+        if (version == 4 && sum(in + 14, 20, 0) != 0xFFFF) panic("a wrong IP checksum");
+        u32 const pseudo = sum(in + tcp - addresses, addresses, 6 + 20 + bytes);
+        bool const whole = sum(in + tcp, 20 + bytes, pseudo) == 0xFFFF, partial = get16(in + tcp + 16) == pseudo;
+        if (!whole && !(partial && (got.flags & frame_checksum) != 0)) panic("a wrong TCP checksum");
+        if (std::memcmp(in + all, data + at, bytes) != 0) panic("other bytes");
+        if (!seen[at]) there += bytes;
+        seen[at] = true;
+      }
+      got.flags = 0, got.bytes = 2048;
+      if (core().nic_rx_post(1, 0, &got, 1) != 1) panic("no buffer");
+    }
+  }
+  frame bad[2] = {entries[0], entries[1]};
+  auto const refuses = [&](error why, char const *what) {
+    if (core().nic_tx(0, 0, bad, 2) != -static_cast<i64>(why)) panic("not refused: {}", what);
+    bad[0] = entries[0], bad[1] = entries[1];
+  };
+  bad[0].segment_bytes = 0, refuses(error::range, "segments of 0 bytes");
+  bad[0].header_bytes = static_cast<u16>(all + payload), refuses(error::range, "headers only");
+  bad[1].bytes = 65536 - all, refuses(error::range, "more than 65,535 bytes");
+  bad[0].flags = frame_more, refuses(error::unsupported, "no checksum");
+  for (u8 const kind : {u8{2}, u8{3}, u8{5}, u8{255}}) bad[0].segment_kind = kind, refuses(error::unsupported, "another kind");
+  return there;
+}
+int main() {
+  for (u32 at = 0; at < payload; ++at) data[at] = static_cast<u8>(at * 7 + (at >> 8));
+  if ((info().nics[0].offloads & (nic_tcp4 | nic_tcp6)) != (nic_tcp4 | nic_tcp6)) panic("it cuts no segments");
+  nic from = open_nic(0), to = open_nic(1);
+  for (auto &each : buffers) {
+    frame const one = frame_at(each, sizeof(each), 0);
+    if (core().nic_rx_post(1, 0, &one, 1) != 1) panic("no buffer");
+  }
+  for (u32 const version : {4u, 6u}) print("IPv{}: {} bytes\n", version, run(version));
+}
+CPP
+  run "$program_file" --net tap:exo0 -- -netdev tap,id=net1,ifname=exo1,script=no,downscript=no,vhost=off \
+    -device virtio-net-pci,disable-legacy=on,romfile=,netdev=net1
+  expect_status 0
+  expect_text "IPv4: 60000 bytes"
+  expect_text "IPv6: 60000 bytes"
+}
+
+test_tap_with_segments() {
+  in_network segments
+}

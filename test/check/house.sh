@@ -1,5 +1,5 @@
 # The rules of the house: what the sources keep, checked on the sources themselves.
-# limit: 300
+# limit: 400
 
 TOTAL_MAX=16384
 
@@ -10,9 +10,9 @@ none_of() {
   [ -z "$lines" ] || fail "$1"$'\n'"$lines"
 }
 
-# All files of the project.
+# All files of the project but the inputs of fuzz targets, which are any bytes.
 sources() {
-  find . \( -path ./.git -o -path ./build \) -prune -o -type f -print | sort
+  find . \( -path ./.git -o -path ./build -o -path ./test/fuzz/corpus \) -prune -o -type f -print | sort
 }
 
 test_totals() {

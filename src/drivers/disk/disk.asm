@@ -65,6 +65,8 @@ disk_check:
                 xor     eax, eax
                 ret
 .no_flush:
+                test    byte [r8 + disk_record.features], disk_read_only
+                jnz     .unsupported
                 mov     cl, disk_can_discard
                 cmp     al, disk_discard
                 je      .discard

@@ -1,4 +1,4 @@
-; virtio-blk: several queues, reads, writes, flushes.
+; virtio-blk: several queues, reads, writes, flushes, discards, zeroes.
 ;
 ; The device counts in sectors of 512 bytes whatever its block size is; struct disk_op counts in blocks.
 ; SPEC  virtio 1.2 §5.2
@@ -7,9 +7,13 @@ VIRTIO_BLK_F_SEG_MAX    equ 1 << 2
 VIRTIO_BLK_F_RO_BIT     equ 5
 VIRTIO_BLK_F_BLK_SIZE   equ 1 << 6
 VIRTIO_BLK_F_FLUSH_BIT  equ 9
+VIRTIO_BLK_F_TOPOLOGY   equ 1 << 10
 VIRTIO_BLK_F_MQ         equ 1 << 12
+VIRTIO_BLK_F_DISCARD_BIT equ 13
+VIRTIO_BLK_F_ZEROES_BIT equ 14
 VIRTIO_BLK_FEATURES     equ VIRTIO_BLK_F_SEG_MAX | 1 << VIRTIO_BLK_F_RO_BIT | VIRTIO_BLK_F_BLK_SIZE | \
-                            1 << VIRTIO_BLK_F_FLUSH_BIT | VIRTIO_BLK_F_MQ
+                            1 << VIRTIO_BLK_F_FLUSH_BIT | VIRTIO_BLK_F_TOPOLOGY | VIRTIO_BLK_F_MQ | \
+                            1 << VIRTIO_BLK_F_DISCARD_BIT | 1 << VIRTIO_BLK_F_ZEROES_BIT
 BLK_SECTOR_BYTES        equ 512
 BLK_SLOT_SHIFT          equ 2                   ; four descriptors
 BLK_SLOT_DESCS          equ 1 << BLK_SLOT_SHIFT
@@ -22,7 +26,9 @@ struc virtio_blk_config
 .entry_max:             resd 1
                         resd 1
 .block_bytes:           resd 1
-                        resb 10
+                        resd 1
+.optimal_blocks:        resd 1
+                        resb 2
 .queues:                resw 1
 endstruc
 
@@ -31,6 +37,14 @@ struc virtio_blk_header
                         resd 1
 .sector:                resq 1
 endstruc
+
+; What a discard or zeroes has as data; it lies behind struct slot, which has the room of four descriptors.
+struc virtio_blk_range, slot.status + 1
+.sector:                resq 1
+.sectors:               resd 1
+.flags:                 resd 1
+endstruc
+VIRTIO_BLK_RANGE_BYTES  equ 16
 
                 dd      VIRTIO_BLK_FEATURES     ; struct virtio_driver
                 db      DESC_NEXT, virtio_blk_header_size, BLK_SLOT_DESCS, 0
@@ -49,6 +63,10 @@ virtio_blk_start:
                 call    virtio_probe
                 mov     dword [rbx + device.driver], virtio_blk_driver
                 xor     eax, eax
+                bt      ecx, VIRTIO_BLK_F_ZEROES_BIT
+                adc     eax, eax
+                bt      ecx, VIRTIO_BLK_F_DISCARD_BIT
+                adc     eax, eax                ; disk_can_zero, disk_can_discard
                 bt      ecx, VIRTIO_BLK_F_FLUSH_BIT
                 adc     eax, eax
                 bt      ecx, VIRTIO_BLK_F_RO_BIT
@@ -84,6 +102,12 @@ virtio_blk_start:
 .entries:
                 stosd
                 or      dword [rdi], -1         ; bytes_max
+                test    ch, VIRTIO_BLK_F_TOPOLOGY >> 8
+                jz      .topology
+                mov     eax, [rsi + virtio_blk_config.optimal_blocks]
+                imul    eax, [rdi + disk_record.block_bytes - disk_record.bytes_max]
+                mov     [rdi + disk_record.optimal_bytes - disk_record.bytes_max], eax
+.topology:
                 add     edi, disk_record.queue_max - disk_record.bytes_max
                 xchg    eax, ebx
                 test    ch, VIRTIO_BLK_F_MQ >> 8
@@ -125,18 +149,36 @@ virtio_blk_submit:
                 mov     [rbp + rdi + slot.header + virtio_blk_header.kind], eax
                 push    rdi
                 cmp     al, disk_write
-                ja      .queue                  ; a flush: straight to the status
+                ja      .special
                 xor     al, disk_write
                 lea     ecx, [rcx + rax * 2 + DESC_NEXT]        ; and DESC_WRITE for a read
                 call    virtio_entries
+                mov     eax, [rsi + ring.op_bytes]
+.data:
                 sub     ecx, 1 << 16            ; the header leads to the data descriptor, the one before the status
 .queue:
-                pop     rax
+                pop     rdi
+                mov     [rbp + rdi + slot.frame], eax
                 shr     ecx, 16
-                mov     [rbx + rax + desc.next], cx
+                mov     [rbx + rdi + desc.next], cx
                 inc     r10d
                 add     rdx, disk_op_size
                 jmp     .op
+.special:
+                sub     al, disk_flush
+                jz      .queue                  ; straight to the status
+                inc     ecx                     ; DESC_NEXT
+                mov     [rbx + rdi + DATA + desc.flags], ecx
+                mov     dword [rbx + rdi + DATA + desc.bytes], VIRTIO_BLK_RANGE_BYTES
+                lea     rax, [rbp + rdi + virtio_blk_range.sector]
+                mov     [rbx + rdi + DATA + desc.address], rax
+                mov     rax, [rbp + rdi + slot.header + virtio_blk_header.sector]
+                mov     [rbp + rdi + virtio_blk_range.sector], rax
+                mov     eax, [rdx + disk_op.bytes]
+                shr     eax, 9                  ; BLK_SECTOR_BYTES
+                mov     [rbp + rdi + virtio_blk_range.sectors], rax     ; flags: 0
+                xor     eax, eax
+                jmp     .data
 .refused:
                 push    rax
                 jmp     virtio_fail

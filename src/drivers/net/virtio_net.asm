@@ -1,4 +1,4 @@
-; virtio-net: queue pairs, checksum offload.
+; virtio-net: queue pairs, checksum and segmentation offload.
 ;
 ; The header of each frame lies in its slot; the last twelve bytes of struct frame have the same order.
 ; SPEC  virtio 1.2 §5.1
@@ -7,16 +7,18 @@ VIRTIO_NET_F_CSUM       equ 1 << 0
 VIRTIO_NET_F_GUEST_CSUM equ 1 << 1
 VIRTIO_NET_F_MTU        equ 1 << 3
 VIRTIO_NET_F_MAC        equ 1 << 5
+VIRTIO_NET_F_TSO4_BIT   equ 11                  ; HOST_TSO4, and HOST_TSO6 is the next
 VIRTIO_NET_F_STATUS     equ 1 << 16
 VIRTIO_NET_F_CTRL_VQ    equ 1 << 17
 VIRTIO_NET_F_MQ_BIT     equ 22                  ; which goes with CTRL_VQ (§5.1.3.1)
 VIRTIO_NET_FEATURES     equ VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_MTU | VIRTIO_NET_F_MAC | \
-                            VIRTIO_NET_F_STATUS | VIRTIO_NET_F_CTRL_VQ | 1 << VIRTIO_NET_F_MQ_BIT
+                            3 << VIRTIO_NET_F_TSO4_BIT | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_CTRL_VQ | 1 << VIRTIO_NET_F_MQ_BIT
 VIRTIO_NET_CTRL_MQ      equ 4                   ; class 4, command 0: number of pairs
 CONTROL_RING            equ 3072                ; in struct device; one slot, whose status follows its header
 CONTROL_USED            equ BLK_SLOT_DESCS * 4  ; from its available ring on
 CONTROL_DESC            equ CONTROL_USED + BLK_SLOT_DESCS * desc_size
 FRAME_MORE_BIT          equ 7                   ; frame_more
+SEGMENTED_MAX_BYTES     equ 0xffff
 NET_SLOT_SHIFT          equ 1                   ; two descriptors
 
 struc virtio_net_config
@@ -31,7 +33,7 @@ endstruc
 virtio_net_driver:                              ; struct nic_driver
                 dw      virtio_net_open - core_start_phys, virtio_close - core_start_phys
                 dw      virtio_net_post - core_start_phys, virtio_reap - core_start_phys
-                dw      virtio_net_arm - core_start_phys, virtio_net_link - core_start_phys
+                dw      virtio_arm - core_start_phys, virtio_net_link - core_start_phys
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx entries, ecx count
@@ -63,19 +65,38 @@ virtio_net_post:
                 sub     eax, [rsi + ring.bytes_min]
                 cmp     eax, [rsi + ring.bytes_span]
                 ja      .range
+.taken:
                 inc     r10d
                 add     rdx, frame_size
                 cmp     r10d, r8d
                 jne     .frame
                 jmp     virtio_publish
 
-.special:                                       ; a checksum to fill in, or several entries
+.special:                                       ; a checksum to fill in, segments to cut, or several entries
                 movzx   eax, word [rdx + frame.flags]
                 btr     eax, FRAME_MORE_BIT
-                cmp     eax, [rsi + ring.flags_max]
-                ja      virtio_unsupported
                 mov     [rbp + rdi + slot.header], al
+                test    eax, eax
+                jz      .agreed
+                xor     ecx, ecx                ; the feature that it needs; all need frame_checksum
+                dec     eax
+                jz      .feature
+                mov     cl, VIRTIO_NET_F_TSO4_BIT
+                cmp     eax, frame_tcp4 << 8
+                je      .feature
+                inc     ecx
+                cmp     eax, frame_tcp6 << 8
+                jne     virtio_unsupported
+.feature:
+                bt      [rsi + ring.features], ecx
+                jnc     virtio_unsupported
+.agreed:
+                mov     ecx, [rsi + ring.data_flags]
+                push    rdi
                 call    virtio_entries
+                pop     rdi
+                mov     eax, [rsi + ring.op_bytes]
+                mov     [rbp + rdi + slot.frame], eax
                 mov     rdi, [rsi + ring.op]
                 test    byte [rdi + frame.flags], frame_checksum
                 jz      .no_checksum
@@ -86,8 +107,16 @@ virtio_net_post:
                 ja      .range
 .no_checksum:
                 call    virtio_room_free        ; there may be fewer slots, and are fewer entries, than before
+                mov     rdi, [rsi + ring.op]
                 mov     eax, [rsi + ring.op_bytes]
-                jmp     .checked
+                cmp     byte [rdi + frame.segment_kind], 0
+                je      .checked
+                cmp     eax, SEGMENTED_MAX_BYTES
+                ja      .range
+                cmp     ax, [rdi + frame.header_bytes]
+                jbe     .range
+                cmp     word [rdi + frame.segment_bytes], 0
+                jne     .taken
 .range:
                 jmp     virtio_range
 
@@ -102,6 +131,10 @@ virtio_net_start:
                 mov     dword [rbx + device.driver], virtio_net_driver
                 mov     eax, ecx
                 and     eax, VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM        ; the same bits as nic_offload
+                mov     edx, ecx
+                shr     edx, VIRTIO_NET_F_TSO4_BIT - 2
+                and     edx, nic_tcp4 | nic_tcp6
+                or      eax, edx
                 stosd
                 mov     ebx, ecx
                 push    6
@@ -145,7 +178,6 @@ virtio_net_open:
                 movzx   edx, word [rsi + nic_record.mtu]
                 lea     edi, [rdx + ETHERNET_HEADER_BYTES]
                 mov     ebp, [r8 + virtio.features]
-                and     ebp, VIRTIO_NET_F_CSUM  ; the same bit as frame_checksum
                 lea     rsi, [r8 + device.rings]
 .pair:
                 lodsq                           ; a receive buffer holds any frame
@@ -154,9 +186,10 @@ virtio_net_open:
                 mov     [rax + ring.bytes_span], edi
                 not     dword [rax + ring.bytes_span]
                 lodsq
-                mov     [rax + ring.flags_max], ebp
+                mov     [rax + ring.features], ebp
                 mov     byte [rax + ring.bytes_min], ETHERNET_HEADER_BYTES
                 mov     [rax + ring.bytes_span], edx
+                mov     byte [rax + ring.data_flags + 2], SENDS >> 16
                 loop    .pair
                 pop     rcx
                 cmp     ecx, 1
@@ -195,27 +228,6 @@ virtio_net_open:
                 call    virtio_close
                 pop     rax
                 test    eax, eax
-.done:
-                ret
-
-; -----------------------------------------------------------------------------
-; IN    r8 device, esi receive ring, edx rings
-; OUT   rax as nic_arm
-virtio_net_arm:
-                shr     edx, 1                  ; ring_rx
-                jnc     .transmit
-                push    rsi
-                push    rdx
-                call    virtio_arm
-                pop     rdx
-                pop     rsi
-                test    eax, eax
-                jnz     .done
-                test    edx, edx                ; ring_tx
-                jz      .done
-.transmit:
-                inc     esi
-                jmp     virtio_arm
 .done:
                 ret
 
