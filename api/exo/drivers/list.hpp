@@ -3,6 +3,7 @@
 
 #include <string_view>
 
+#include "ata.hpp"
 #include "ne2000.hpp"
 #include "rtl8139.hpp"
 #include "virtio_console.hpp"
@@ -18,9 +19,13 @@ struct driver_row {
 };
 
 inline constexpr driver_row driver_rows[] = {
-    {"exo/drivers/ne2000.hpp", ne2000::probe},           {"exo/drivers/rtl8139.hpp", rtl8139::probe},
-    {"exo/drivers/virtio_console.hpp", virtio_console::probe}, {"exo/drivers/virtio_rng.hpp", virtio_rng::probe},
-    {"exo/drivers/virtio_scsi.hpp", virtio_scsi::probe}, {"exo/drivers/vmxnet3.hpp", vmxnet3::probe},
+    {"exo/drivers/ata.hpp", ata_controller::probe},
+    {"exo/drivers/ne2000.hpp", ne2000::probe},
+    {"exo/drivers/rtl8139.hpp", rtl8139::probe},
+    {"exo/drivers/virtio_console.hpp", virtio_console::probe},
+    {"exo/drivers/virtio_rng.hpp", virtio_rng::probe},
+    {"exo/drivers/virtio_scsi.hpp", virtio_scsi::probe},
+    {"exo/drivers/vmxnet3.hpp", vmxnet3::probe},
 };
 
 /// The header that has a driver for a function; empty if none has.

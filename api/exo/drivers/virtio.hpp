@@ -7,6 +7,7 @@
 //
 // What the device writes into a ring is checked: a number of nothing in flight breaks the ring, and from then on it takes
 // and gives nothing; reset the device then. More bytes than there was room for are cut to that.
+// Both are in one file since neither is of use without the other.
 // SPEC  virtio 1.2
 #pragma once
 
