@@ -1,4 +1,5 @@
 # Disks whose tests need the host: their files are compared; and diskperf.
+# limit: 400
 source test/boot/machine.bash
 
 # written MODEL: all cores write to a disk of a model; then its file has what the same program, as a process, expects.

@@ -163,9 +163,6 @@ void parts_refuse() {
   parts[2].address = address(buffer);
   parts[0].block = the_disk().blocks;
   submit.refuses(error::range, 0, 0, parts, 3);
-  parts[0].block = 0;
-  parts[1].flags |= 1;  // there is no such flag
-  submit.refuses(error::range, 0, 0, parts, 3);
   reads();
 }
 

@@ -1,6 +1,7 @@
 #include <exo/disk.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <numeric>
@@ -269,11 +270,15 @@ TEST_CASE("disk: a disk without interrupts is polled") {
   auto opened = exo::disk::open(exo::disk_id{0});
   exo::disk_blocks disk = test.blocks(*opened);
   std::vector<std::byte> back(512);
+  std::atomic<bool> read = false;
   std::thread device([&] {
-    std::this_thread::sleep_for(5ms);
-    fake::finish(test.disk, 0);
+    while (!read) {
+      std::this_thread::sleep_for(5ms);
+      fake::finish(test.disk, 0);
+    }
   });
   CHECK(disk.read(lba{0}, back));
+  read = true;
   device.join();
 }
 
