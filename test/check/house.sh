@@ -20,8 +20,8 @@ test_totals() {
   local loader total
   make --no-print-directory -s build || fail "there is no build/"
   flock build/lock make --no-print-directory -s core || fail "the core does not assemble"
-  for loader in bios uefi pvh; do
-    total=$(tools/size.sh $loader | sed -n "\$s/^$loader-total //p")
+  for loader in {,nvme/}{bios,uefi,pvh}; do
+    total=$(tools/size.sh $loader | sed -n "\$s|^$loader-total ||p")
     [ "$total" -le $TOTAL_MAX ] || fail "$loader and the core have $total bytes, more than $TOTAL_MAX"
     tools/size.sh $loader | awk '/^ / { sum += $1 } /-total / { exit sum != $2 }' ||
       fail "the bytes by file do not add up to $loader-total"
