@@ -1,8 +1,8 @@
 #!/bin/bash
 # Prints the figures, a line `figure NAME VALUE UNIT` for each. Exit status 1: some could not be measured.
 #
-#   bios-total           boot sector, loader and core                                   goal: 13000 at most
-#   uefi-total           the same with the loader for UEFI                              goal: 13000 at most
+#   bios-total           boot sector, loader and core                                   goal: 16384 at most
+#   uefi-total           the same with the loader for UEFI                              goal: 16384 at most
 #   call-null            a call through the table and back, without the routine         goal: 6 at most
 #   trace-record         a mark of api/exo/trace.hpp; -scope, -count: the others        goal: 20 at most
 #   boot-to-entry        the core's first 64-bit instruction to the program's entry
