@@ -1,4 +1,5 @@
-// Memory for the frames of coroutines: free lists of one core, by size, over pages that are taken as they are needed.
+// Memory for the frames of coroutines: free lists of one core, by size, over pages that are taken as they are needed. A
+// frame too large for the lists, with an array in it for example, takes pages of its own.
 //
 // A frame may be given back on another core than it came from: it goes to that core's list.
 #pragma once
@@ -26,7 +27,7 @@ namespace exo::detail {
 class frame_pool {
  public:
   static constexpr std::size_t unit = 32;  // sizes and addresses are multiples of it
-  static constexpr std::size_t frame_max = 4096;
+  static constexpr std::size_t listed_max = 4096;  // larger frames have their own pages
 
   frame_pool() = default;
   frame_pool(frame_pool const &) = delete;
@@ -40,9 +41,9 @@ class frame_pool {
     }
   }
 
-  /// @return null when no memory is left, or for more than frame_max bytes
+  /// @return null when no memory is left
   [[nodiscard]] void *take(std::size_t bytes) noexcept {
-    if (bytes > frame_max) return nullptr;
+    if (bytes > listed_max) return system_pages.take(bytes).value_or(nullptr);
     std::size_t const size_class = (bytes + unit - 1) / unit;
     free_frame *&first = free_[size_class];
     if (first == nullptr) return carve(size_class * unit);
@@ -51,6 +52,7 @@ class frame_pool {
   }
 
   void give(void *frame, std::size_t bytes) noexcept {
+    if (bytes > listed_max) return system_pages.give(reinterpret_cast<u64>(frame), bytes);
     std::size_t const size_class = (bytes + unit - 1) / unit;
     free_frame *&first = free_[size_class];
     first = std::construct_at(static_cast<free_frame *>(frame), first);
@@ -73,7 +75,7 @@ class frame_pool {
     if (left_ < bytes) {
       result<std::byte *> memory = system_pages.take(chunk_bytes);
       std::size_t got = chunk_bytes;
-      if (!memory) memory = system_pages.take(got = 2 * frame_max);
+      if (!memory) memory = system_pages.take(got = 2 * listed_max);
       if (!memory) return nullptr;
       chunks_ = std::construct_at(reinterpret_cast<chunk *>(*memory), chunks_, got);
       next_ = *memory + sizeof(chunk);
@@ -83,7 +85,7 @@ class frame_pool {
     return std::exchange(next_, next_ + bytes);
   }
 
-  std::array<free_frame *, frame_max / unit + 1> free_{};
+  std::array<free_frame *, listed_max / unit + 1> free_{};
   std::byte *next_ = nullptr;  // of the newest chunk: what was never handed out
   std::size_t left_ = 0;
   chunk *chunks_ = nullptr;
