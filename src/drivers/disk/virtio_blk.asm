@@ -140,7 +140,6 @@ virtio_blk_submit:
                 mov     rax, [rdx + disk_op.cookie]
                 mov     [rbp + rdi + slot.cookie], rax
                 mov     byte [rbp + rdi + slot.status], BLK_STATUS_PENDING
-                or      word [rbp + rdi + slot.link], SLOT_LAST
                 mov     eax, [r8 + disk_record.block_bytes]
                 imul    rax, [rdx + disk_op.block]
                 shr     rax, 9                  ; BLK_SECTOR_BYTES
@@ -154,31 +153,32 @@ virtio_blk_submit:
                 lea     ecx, [rcx + rax * 2 + DESC_NEXT]        ; and DESC_WRITE for a read
                 call    virtio_entries
                 mov     eax, [rsi + ring.op_bytes]
-.data:
-                sub     ecx, 1 << 16            ; the header leads to the data descriptor, the one before the status
 .queue:
                 pop     rdi
                 mov     [rbp + rdi + slot.frame], eax
-                shr     ecx, 16
-                mov     [rbx + rdi + desc.next], cx
                 inc     r10d
                 add     rdx, disk_op_size
                 jmp     .op
-.special:
-                sub     al, disk_flush
-                jz      .queue                  ; straight to the status
-                inc     ecx                     ; DESC_NEXT
-                mov     [rbx + rdi + DATA + desc.flags], ecx
-                mov     dword [rbx + rdi + DATA + desc.bytes], VIRTIO_BLK_RANGE_BYTES
-                lea     rax, [rbp + rdi + virtio_blk_range.sector]
+.special:                                       ; a flush's second descriptor is its status
+                or      word [rbp + rdi + slot.link], SLOT_LAST
+                cmp     al, disk_flush
+                lea     rax, [rbp + rdi + slot.status]
+                mov     dword [rbx + rdi + DATA + desc.bytes], 1
+                mov     cl, DESC_WRITE
+                je      .flush
+                mov     byte [rbx + rdi + DATA + desc.bytes], VIRTIO_BLK_RANGE_BYTES
+                mov     cl, DESC_NEXT
+                inc     rax                     ; virtio_blk_range
+.flush:
                 mov     [rbx + rdi + DATA + desc.address], rax
+                mov     [rbx + rdi + DATA + desc.flags], ecx
                 mov     rax, [rbp + rdi + slot.header + virtio_blk_header.sector]
                 mov     [rbp + rdi + virtio_blk_range.sector], rax
                 mov     eax, [rdx + disk_op.bytes]
                 shr     eax, 9                  ; BLK_SECTOR_BYTES
                 mov     [rbp + rdi + virtio_blk_range.sectors], rax     ; flags: 0
-                xor     eax, eax
-                jmp     .data
+                xor     eax, eax                ; bytes to be written besides the status
+                jmp     .queue
 .refused:
                 push    rax
                 jmp     virtio_fail
