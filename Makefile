@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: all core symbols text usb test test-host test-fail test-boot test-contract sim bench size check abi-table clean help
+.PHONY: all core symbols text usb test test-host test-fail test-fuzz test-boot test-contract sim fuzz bench size check abi-table clean help
 
 apps := $(notdir $(basename $(wildcard apps/*.cpp)) $(patsubst %/,%,$(wildcard apps/*/)))
 
@@ -12,21 +12,30 @@ all: core
 
 # Loader and core in one flat file, for each way to boot, and what makes images of them; for gdb an ELF file of the core's
 # labels and lines.
+# In build/nvme are those with NVMe, instead of SATA and virtio over MMIO.
 loaders := bios uefi pvh
-core: $(loaders:%=build/%.bin) build/image
-symbols: build/core.elf
+core: $(loaders:%=build/%.bin) build/image $(loaders:%=build/nvme/%.bin) build/nvme/image
+symbols: build/core.elf build/nvme/core.elf
 
 core_sources := $(shell find src bootloader api/abi -name '*.asm' -o -name '*.inc')
 build/%.bin: src/x86-64/core.asm $(core_sources) | build
 	@tools/need.sh run
 	nasm -f bin -I. -DLOADER=$* -l build/$*.lst --before '[map all build/$*.map]' -o $@ $<
 
+build/nvme/%.bin: src/x86-64/core.asm $(core_sources) | build
+	@tools/need.sh run
+	@mkdir -p $(@D)
+	nasm -f bin -I. -DLOADER=$* -DNVME -l build/nvme/$*.lst --before '[map all build/nvme/$*.map]' -o $@ $<
+build/nvme/image: build/image
+	@mkdir -p $(@D)
+	ln -sf ../image $@
+
 build/image: tools/image.cpp $(wildcard tools/image/*.hpp) | build
 	@tools/need.sh run
 	g++ -std=c++23 -O2 -Wall -Wextra -Wconversion -o $@ $<
 
-build/core.elf: build/bios.bin tools/symbols.sh tools/listing.awk
-	tools/symbols.sh build/bios.bin build/bios.lst build/bios.map $@
+build/core.elf build/nvme/core.elf: %core.elf: %bios.bin tools/symbols.sh tools/listing.awk
+	tools/symbols.sh $*bios.bin $*bios.lst $*bios.map $@
 
 # PROGRAM=name and ARGS="command line", for other virtual machines and for a USB stick at DEVICE.
 image_formats := qcow2 vmdk vdi vhdx iso
@@ -49,27 +58,43 @@ build/text.txt: tools/make-text.sh | build
 	tools/make-text.sh $@.new $(TEXT_BYTES)
 	mv $@.new $@
 
-# The tests on this machine: one program for each file, all with the same main.
+# The tests on this machine: one program for each file, all with the same main; and the fuzz targets, to replay inputs.
 host_flags := $(shell top=. && . tools/flags.sh && echo "$${host_compile_flags[@]}")
 build/host/%: test/host/%.cpp build/host/main.o tools/flags.sh
 	@mkdir -p $(@D)
 	g++ $(host_flags) -MMD -MP -MF $@.d -MT $@ -o $@ $< build/host/main.o
+host_thread_flags := $(shell top=. && . tools/flags.sh && echo "$${host_thread_flags[@]}")
+build/host-thread/%: test/host/%.cpp build/host/main.o tools/flags.sh
+	@mkdir -p $(@D)
+	g++ $(host_thread_flags) -MMD -MP -MF $@.d -MT $@ -o $@ $< build/host/main.o
 build/host/main.o: test/host/main.cpp
 	@mkdir -p $(@D)
 	g++ -std=c++23 -c -o $@ $<
--include $(patsubst test/%.cpp,build/%.d,$(shell find test/host -name '*.cpp'))
+build/fuzz/%: test/fuzz/%.cpp build/fuzz/replay.o tools/flags.sh
+	@mkdir -p $(@D)
+	g++ $(host_flags) -MMD -MP -MF $@.d -MT $@ -o $@ $< build/fuzz/replay.o
+build/fuzz/replay.o: test/fuzz/replay.cpp test/fuzz/fuzz.hpp
+	@mkdir -p $(@D)
+	g++ $(host_flags) -c -o $@ $<
+-include $(foreach file,$(patsubst test/host/%.cpp,%,$(shell find test/host -name '*.cpp')),\
+  build/host/$(file).d build/host-thread/$(file).d) $(patsubst test/%.cpp,build/%.d,$(shell find test/fuzz -name '*.cpp'))
 
 # ONLY=pattern takes the tests whose name matches; the names are what the runner prints.
 test:
 	@tools/need.sh test
-	@test/run.sh check host fail boot contract
-test-host test-fail test-boot test-contract: test-%:
+	@test/run.sh check host fail fuzz boot contract
+test-host test-fail test-fuzz test-boot test-contract: test-%:
 	@tools/need.sh test
 	@test/run.sh $*
 check:
 	@tools/need.sh test
 	@test/run.sh check
 export ONLY
+
+# Feeds made-up inputs to the parsers for so long, to all of them or to TARGET; clang's libFuzzer.
+SECONDS := 60
+fuzz:
+	@tools/fuzz.sh '$(SECONDS)' '$(TARGET)'
 
 # A scenario in the simulated machine; SCENARIO, SEED, SEEDS and others as in tools/sim.sh.
 sim:
@@ -97,7 +122,8 @@ clean:
 help:
 	@echo 'make              the core and an image of every program under apps/'
 	@echo 'make test         every test; ends with the line "N passed, N failed"'
-	@echo '                  ONLY=pattern takes some; test-host, test-fail, test-boot, test-contract and check one kind'
+	@echo '                  ONLY=pattern takes some; test-host, -fail, -fuzz, -boot, -contract and check one kind'
+	@echo 'make fuzz SECONDS=60 [TARGET=name]    looks for inputs that break a parser; see doc/inside.md'
 	@echo 'make image-iso PROGRAM=name [ARGS="text"]    a CD that boots by BIOS and by UEFI'
 	@echo 'make image-qcow2, image-vmdk, image-vdi, image-vhdx PROGRAM=name    disks of other virtual machines'
 	@echo 'make usb DEVICE=/dev/... PROGRAM=name    writes a USB stick, see doc/physical.md'

@@ -27,7 +27,7 @@ Without an option of the second group the machine is a PC that boots from a disk
   --cores N               1 to $CORES_MAX; default 2
   --mem SIZE              a number with K, M, G or T, or of MiB; at least ${MEMORY_MIN_MIB}M; default 256M
   --disk FILE             a raw disk image or block device; may be given again. A file that may not be written is a
-                          read-only disk. $DEFAULT_PROGRAM without --disk gets a text that the build makes, and is told
+                          read-only disk, as ahci or ide one whose changes are lost. $DEFAULT_PROGRAM without --disk gets a text that the build makes, and is told
                           with bytes=N how long the first file is, unless --args does
   --disk-model MODEL      what they are: ${DISK_MODELS// /, }; default: virtio
   --net user|tap:NAME|none  a NIC: QEMU's own network (the default), or a TAP device of this machine; may be given again for
@@ -37,6 +37,9 @@ Without an option of the second group the machine is a PC that boots from a disk
                           may be given again. $DEFAULT_PROGRAM without --forward gets $DEFAULT_PORT:$DEFAULT_PORT, if it is free
   --args "TEXT"           the program's command line, up to 479 bytes
   --gdb                   waits for gdb, with the symbols of program and core, and starts it if there is a terminal
+  --trace FILE            writes the trace that the program prints (api/exo/trace.hpp) to a file for ui.perfetto.dev
+  --profile FILE          writes the profile that it prints (api/exo/profile.hpp) to a file, a line for each stack
+  --serial FILE           the console is a unix socket of that name: for gdb and a stub in the program (api/exo/gdb_stub.hpp)
   --accel kvm|tcg|icount  default: kvm where it works, else tcg. icount: time counts instructions, for exact figures
   --build-only            ends after the build
   --print                 prints the command instead of running it; its files stay in a folder under /tmp
@@ -62,7 +65,8 @@ Without an option of the second group the machine is a PC that boots from a disk
 
 Exit status: the program's own; 2 wrong use, or the program does not build; $EMULATOR_FAILED QEMU or Bochs failed; 130 ended
 by Ctrl-C.
-EXO_CXXFLAGS in the environment adds flags for the compiler.
+EXO_CXXFLAGS in the environment adds flags for the compiler; EXO_CORE=nvme takes the core that has NVMe instead of SATA
+disks and of virtio over MMIO, as --disk-model nvme does.
 TEXT
 }
 
@@ -94,11 +98,12 @@ listening() {
 # --- options
 
 program= cores=2 memory=256M net= args= gdb= accel= build_only= print= uefi= way= sanitizers=
-disk_model= nic_model= seed=
+disk_model= nic_model= seed= trace= profile= serial=
 disks=() nets=() tap_details=() forwards=() qemu_options=()
 while [ $# -gt 0 ]; do
   case $1 in
-  --cores | --mem | --disk | --disk-model | --net | --nic-model | --forward | --args | --accel | --seed)
+  --cores | --mem | --disk | --disk-model | --net | --nic-model | --forward | --args | --accel | --seed | --trace | --profile | \
+    --serial)
     [ $# -ge 2 ] || refuse "$1 needs a value after it. See $me --help."
     case $1 in
     --cores) cores=$2 ;;
@@ -113,6 +118,9 @@ while [ $# -gt 0 ]; do
     --forward) forwards+=("$2") ;;
     --args) args=$2 ;;
     --accel) accel=$2 ;;
+    --trace) trace=$2 ;;
+    --profile) profile=$2 ;;
+    --serial) serial=$2 ;;
     --seed) seed=$2 ;;
     esac
     shift
@@ -223,6 +231,27 @@ for forward in "${forwards[@]}"; do
   done
 done
 
+# What the program says of itself goes to files that can be written, which is found out before it runs.
+if [ -n "$trace$profile$serial" ]; then
+  case $way in bochs | native | sim)
+    refuse "--trace, --profile and --serial do not go with --$way. Give what the program prints to tools/inside.sh."
+    ;;
+  esac
+fi
+for file in "$trace" "$profile"; do
+  [ -z "$file" ] || [ -n "$print$build_only" ] || { : >"$file"; } 2>/dev/null ||
+    refuse "'$file' cannot be written. Choose a file in a folder that exists and is yours."
+done
+if [ -n "$serial" ]; then
+  [ -z "$trace$profile" ] || refuse "--serial takes the console away, so --trace and --profile do not go with it."
+  [ ! -e "$serial" ] || refuse "'$serial' exists. Remove it, or choose another name for --serial."
+  [ -d "$(dirname "$serial")" ] && [ -w "$(dirname "$serial")" ] ||
+    refuse "'$serial' cannot be made. Choose a name in a folder that exists and is yours."
+  [ ${#serial} -le 107 ] || refuse "'$serial' has more than the 107 letters that a socket's name may have."
+fi
+
+[ "$disk_model" != nvme ] || export EXO_CORE=nvme
+
 find_program "$program"
 
 # --- build
@@ -263,7 +292,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/exo16.XXXXXX")
 # boot_file KIND NAME: makes the file to boot from; sets `boot` to its path.
 boot_file() {
   boot=$work/$2
-  "$top/build/image" "$1" "$prefix.bin" "$args" "$boot" || exit 2
+  "$core/image" "$1" "$prefix.bin" "$args" "$boot" || exit 2
 }
 
 case $way in
@@ -298,8 +327,7 @@ else
   if [ "$way" = bochs ]; then
     bochs_start
   else
-    "${command[@]}" <&0 2>"$work/errors" &
-    machine=$!
+    qemu_start
   fi
   trap 'stop 130' INT
   trap 'stop 143' TERM
@@ -309,7 +337,7 @@ fi
 # A signal ends the first wait; the machine then ends by itself.
 wait $machine || true
 [ -z "$stopped" ] || wait $machine || true
-[ "$way" != bochs ] || bochs_ended
+case $way in bochs) bochs_ended ;; *) qemu_ended ;; esac
 [ -z "$terminal" ] || stty "$terminal" 2>/dev/null || true
 
 if [ -s "$work/status" ]; then

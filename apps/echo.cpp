@@ -5,11 +5,12 @@
 //   port=7               the UDP port
 //   quit                 end with status 0 when a message says "quit"
 //
-// One core polls one NIC queue, and halts when nothing comes for a while.
+// One core polls one NIC queue, and halts when nothing comes for a while. The NIC is the first that the core or a header
+// has a driver for.
 #include <algorithm>
 #include <charconv>
+#include <exo/drivers/nics.hpp>
 #include <exo/exo.hpp>
-#include <exo/frame_port.hpp>
 #include <exo/net/host.hpp>
 #include <exo/net/print.hpp>
 #include <optional>
@@ -70,7 +71,8 @@ bool says_quit(std::span<std::byte const> payload) {
 }
 
 /// Answers until it is told to quit.
-void serve(exo::frame_port &port, options const &chosen) {
+template <exo::waitable_frame_device Port>
+void serve(Port &port, options const &chosen) {
   ipv4_host host(port, chosen.network);
   bool done = false;
   auto const answer = [&](udp_datagram const &datagram) {
@@ -98,30 +100,11 @@ int main(int argc, char **argv) {
   auto const chosen = read_options(std::span(argv, static_cast<std::size_t>(argc)).subspan(1));
   if (!chosen) return 1;
 
-  if (exo::info().nics.empty()) {
-    exo::print("echo: this machine has no NIC that the core has a driver for\n");
-    return 1;
-  }
-  exo::nic_record const &record = exo::info().nics[0];
-  exo::u32 const depth = std::min<exo::u32>(64, record.depth_max);
-  auto rings = exo::pages::take(exo::nic::ring_bytes(record, 1, depth));
-  auto frames = exo::pages::take(exo::frame_port::memory_bytes(record, depth));
-  if (!rings || !frames) {
-    exo::print("echo: no memory for {} frames each way\n", depth);
-    return 1;
-  }
-  auto card = exo::nic::open(0, 1, depth, rings->span());
-  if (!card) {
-    exo::print("echo: NIC 0 does not open: {}\n", card.error());
-    return 1;
-  }
-  auto port = exo::frame_port::open(std::move(*card->take_queue()), frames->span());
-  if (!port) {
-    exo::print("echo: NIC 0 does not receive: {}\n", port.error());
-    return 1;
-  }
-
-  exo::print("echo: {} answers ping and UDP port {}\n", chosen->network.address, chosen->port);
-  serve(*port, *chosen);
-  return 0;
+  auto const served = exo::with_first_nic([&](auto &port) {
+    exo::print("echo: {} answers ping and UDP port {}\n", chosen->network.address, chosen->port);
+    serve(port, *chosen);
+  });
+  if (served) return 0;
+  exo::print("echo: {}\n", served.error());
+  return 1;
 }

@@ -21,9 +21,9 @@ using exo::u32;
 using exo::u64;
 
 constexpr u32 depth_most = 256;
-constexpr std::size_t batch_frames = 32;
+constexpr std::size_t batch_frames = 128;
 constexpr std::size_t buffer_bytes = 2048;
-constexpr int polls_before_halt = 1000;
+constexpr int polls_before_halt = 100;
 
 /// What one direction of one core has done; another core reads it.
 struct tally {

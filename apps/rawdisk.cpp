@@ -4,6 +4,9 @@
 //   rawdisk read BLOCK           a block in hexadecimal
 //   rawdisk write BLOCK TEXT     text and zeros to the block's end, flushed and read back
 //   rawdisk test BLOCKS SEED     a pattern to the first BLOCKS blocks, many in flight, read back and compared
+//
+// A disk that begins with a boot sector, as the one that the machine booted from does, is written only with the word
+// `force` behind the arguments.
 #include <exo/exo.hpp>
 
 #include <algorithm>
@@ -18,11 +21,17 @@ using exo::u64;
 
 namespace {
 
+/// A model or a serial number, without the blanks behind it.
+std::string_view text(std::span<exo::u8 const> letters) {
+  std::string_view const all(reinterpret_cast<char const *>(letters.data()), letters.size());
+  return all.substr(0, all.find_last_not_of(std::string_view(" \0", 2)) + 1);
+}
+
 void list_disks() {
   exo::u32 number = 0;
   for (exo::disk_record const &disk : exo::info().disks) {
-    exo::print("disk {}: {} blocks of {} bytes, {} MiB, {} queues\n", number++, disk.blocks, disk.block_bytes,
-               disk.blocks * disk.block_bytes >> 20, disk.queue_max);
+    exo::print("disk {}: {} blocks of {} bytes, {} MiB, {} queues; {} {}\n", number++, disk.blocks, disk.block_bytes,
+               disk.blocks * disk.block_bytes >> 20, disk.queue_max, text(disk.model), text(disk.serial));
   }
 }
 
@@ -117,7 +126,7 @@ int test(exo::disk_blocks &disk, u64 blocks, u64 seed) {
 }
 
 int usage() {
-  exo::print("arguments: read BLOCK | write BLOCK TEXT | test BLOCKS SEED\n");
+  exo::print("arguments: read BLOCK | write BLOCK TEXT [force] | test BLOCKS SEED [force]\n");
   return 2;
 }
 
@@ -134,7 +143,8 @@ int main(int argc, char **argv) {
   std::span const arguments(argv + 1, static_cast<std::size_t>(argc - 1));
   std::string_view const verb = arguments[0];
   std::size_t const wanted = verb == "read" ? 2 : verb == "write" || verb == "test" ? 3 : 0;
-  if (arguments.size() != wanted) return usage();
+  bool const forced = wanted == 3 && arguments.size() == 4 && std::string_view(arguments[3]) == "force";
+  if (wanted == 0 || (arguments.size() != wanted && !forced)) return usage();
   std::optional<u64> const number = parse(arguments[1]);
   if (!number) return usage();
 
@@ -148,6 +158,13 @@ int main(int argc, char **argv) {
   std::span const block = buffer->span().first(disk.block_bytes());
 
   if (verb == "read") return read_block(disk, *number, block);
+  auto const precious = exo::has_boot_sector(disk, block);
+  if (!precious) return fail("read", precious.error());
+  if (*precious && !forced) {
+    exo::print("Disk 0 begins with a boot sector: it has partitions, or this machine boots from it. Nothing was written. "
+               "To overwrite it, add the word force.\n");
+    return 1;
+  }
   if (verb == "write") return write_block(disk, *number, arguments[2], block);
   std::optional<u64> const seed = parse(arguments[2]);
   return seed ? test(disk, *number, *seed) : usage();

@@ -142,6 +142,9 @@ inline i64 check_operation(exo::disk_record const &record, std::span<exo::disk_o
   if (op.kind != exo::disk_read && op.kind != exo::disk_write) return -error::range;
   if (op.kind == exo::disk_write && (record.features & exo::disk_read_only) != 0) return -error::unsupported;
   if (i64 const bad = measure(ops, room, record.entry_max, size); bad != 0 || size.entries == 0) return bad;
+  for (exo::disk_op const &part : ops.first(size.entries)) {
+    if ((part.flags & ~entry_more) != 0) return -error::range;
+  }
   bool const inside = op.block < record.blocks && size.bytes <= (record.blocks - op.block) * record.block_bytes;
   return inside && size.bytes % record.block_bytes == 0 ? 0 : -error::range;
 }

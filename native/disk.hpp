@@ -179,6 +179,7 @@ inline void make_disk(disk_device &device, char const *path) {
                    .block_bytes = block_bytes,
                    .entry_max = disk_entries_most,
                    .bytes_max = ~u32{0},
+                   .address_mask = 0,
                    .optimal_bytes = 0,
                    .model = {},
                    .serial = {},

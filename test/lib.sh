@@ -123,8 +123,8 @@ in_network() {
   ' bash "$work" "$1" "${2-}"
 }
 
-# bochs_boot IMAGE CPUS [MODEL]: boots an image in Bochs, which ends when the program does.
-# Sets `output` to the serial console.
+# bochs_boot IMAGE CPUS [MODEL]: boots an image in Bochs, which ends when the program does. `bochs_lines` are more lines of
+# its configuration. Sets `output` to the serial console, which is in $work/serial.
 bochs_boot() {
   local bytes cylinders
   bytes=$(stat -c %s "$1")
@@ -142,6 +142,7 @@ ata0-master: type=disk, path=$1, mode=flat, cylinders=$cylinders, heads=16, spt=
 boot: disk
 com1: enabled=1, mode=file, dev=$work/serial
 log: $work/bochs.log
+${bochs_lines-}
 RC
   echo c >"$work/bochs.commands"
   # Bochs' own exit status says nothing, and it ignores SIGTERM.

@@ -2,9 +2,10 @@
 # Runs one test; test/run.sh calls it with a time limit. Exit status 0: passed.
 #
 #   test/one.sh shell FILE FUNCTION   a function of a shell file
-#   test/one.sh host FILE             a Catch2 program; prints a line for each TEST_CASE
+#   test/one.sh host FILE [thread]    a Catch2 program; prints a line for each TEST_CASE. `thread`: with that sanitizer
 #   test/one.sh fail FILE             a C++ file that must not compile with -DEXO_WRONG, and must compile without it.
 #                                     `// expect: TEXT` lines name what the compiler has to say
+#   test/one.sh fuzz FILE             a fuzz target, over its inputs
 #   test/one.sh guest FILE N          run N of a guest program. Its comments say what to boot and to expect:
 #                                       // boot: OPTIONS    a run, with options of run_x86-64.sh; 2 cores and no NIC
 #                                       // status: N        its exit status, else 0
@@ -16,8 +17,9 @@ source tools/flags.sh
 source test/lib.sh
 
 run_host() {
-  local name=${1#test/} program=build/${1#test/} limit_s=240
-  name=${name%.cpp} program=${program%.cpp}
+  local name=${1#test/} program limit_s=240
+  name=${name%.cpp}
+  program=build/host${2:+-$2}/${name#host/} name+=${2:+ ($2)}
   if ! make --no-print-directory -s "$program" >"$work/build.log" 2>&1; then
     echo "FAIL $name"
     sed 's/^/    /' "$work/build.log"
@@ -61,6 +63,14 @@ run_host() {
   return 1
 }
 
+run_fuzz() {
+  local program=build/${1#test/} corpus=test/fuzz/corpus/$(basename "$1" .cpp)
+  program=${program%.cpp}
+  make --no-print-directory -s "$program" || fail "it does not build"
+  [ -n "$(ls "$corpus" 2>/dev/null)" ] || fail "there are no inputs in $corpus"
+  "$program" "$corpus"
+}
+
 run_fail() {
   local compile=(g++ "${guest_compile_flags[@]}" -fsyntax-only) text
   "${compile[@]}" "$1" || fail "it does not compile without EXO_WRONG either"
@@ -93,7 +103,8 @@ shell)
   source "$2"
   "$3"
   ;;
-host) run_host "$2" ;;
+host) run_host "$2" "${3-}" ;;
 fail) run_fail "$2" ;;
+fuzz) run_fuzz "$2" ;;
 guest) run_guest "$2" "$3" ;;
 esac

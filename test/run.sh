@@ -1,13 +1,15 @@
 #!/bin/bash
 # Runs the tests and prints `ok NAME` or `FAIL NAME` with its log for each, and at the end `N passed, N failed`.
 #
-#   test/run.sh KIND...        kinds: check host fail boot contract
+#   test/run.sh KIND...        kinds: check host fail fuzz boot contract
 #   ONLY=pattern test/run.sh   takes the tests whose name matches this extended regular expression
 #   JOBS=N test/run.sh         how many at a time; default: the processors
 #
 #   check  test/check/*.sh     each function test_* is a test: rules that the sources keep
-#   host   test/host/*.cpp     Catch2; each TEST_CASE is a test, each file a program with address and undefined sanitizer
+#   host   test/host/*.cpp     Catch2; each TEST_CASE is a test, each file a program with address and undefined sanitizer,
+#                              and with a line `// sanitizer: thread` also one with that
 #   fail   test/fail/*.cpp     must not compile, with the message that the file names; see test/one.sh
+#   fuzz   test/fuzz/*.cpp     fuzz targets, over the inputs in test/fuzz/corpus/TARGET
 #   boot   test/boot/*.cpp     guest programs, booted as their comments say; see test/one.sh
 #          test/boot/*.sh      each function test_* is a test, with test/lib.sh at hand
 #   contract  test/contract/*.cpp  the same, but each is asked of the core, of a process and of the simulator
@@ -20,7 +22,7 @@ export LC_ALL=C
 LIMIT_S=120
 HOST_LIMIT_S=300
 
-[ $# -gt 0 ] || set -- check host fail boot contract
+[ $# -gt 0 ] || set -- check host fail fuzz boot contract
 only=${ONLY-}
 jobs_max=${JOBS:-$(nproc)}
 
@@ -46,9 +48,15 @@ add_functions() {
   done
 }
 
+# add_host FILE NAME [SANITIZER]: if a case of the file matches.
+add_host() {
+  sed -n "s|.*TEST_CASE(\"\([^\"]*\)\".*|$2: \1|p" "$1" | grep -qE -- "$only" || return 0
+  add "$2" $HOST_LIMIT_S many test/one.sh host "$1" "${@:3}"
+}
+
 for kind in "$@"; do
-  case $kind in check | host | fail | boot | contract) ;; *)
-    echo "run.sh: there is no kind '$kind'; take check, host, fail, boot or contract." >&2
+  case $kind in check | host | fail | fuzz | boot | contract) ;; *)
+    echo "run.sh: there is no kind '$kind'; take check, host, fail, fuzz, boot or contract." >&2
     exit 2
     ;;
   esac
@@ -58,9 +66,11 @@ for kind in "$@"; do
     case $file in
     *.sh) add_functions "$file" "$name" ;;
     test/host/*)
-      sed -n "s|.*TEST_CASE(\"\([^\"]*\)\".*|$name: \1|p" "$file" | grep -qE -- "$only" || continue
-      add "$name" $HOST_LIMIT_S many test/one.sh host "$file"
+      add_host "$file" "$name"
+      ! grep -q '^// sanitizer: thread$' "$file" || add_host "$file" "$name (thread)" thread
       ;;
+    test/fuzz/replay.cpp) ;;
+    test/fuzz/*) add "$name" $HOST_LIMIT_S one test/one.sh fuzz "$file" ;;
     test/fail/*) add "$name" "$LIMIT_S" one test/one.sh fail "$file" ;;
     test/boot/* | test/contract/*)
       # One run for each `// boot:` line, or one run without options.

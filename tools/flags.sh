@@ -23,6 +23,10 @@ host_compile_flags=(
   -std=c++23 -g -DEXO_HOST "${warning_flags[@]}" -Wno-missing-field-initializers
   -fsanitize=address,undefined -fno-sanitize-recover=undefined -I "$top/api" -I "$top/test/host"
 )
+# The same where threads meet: with the thread sanitizer, and fast enough for many rounds.
+host_thread_flags=(
+  "${host_compile_flags[@]/-fsanitize=*/-fsanitize=thread}" -O1
+)
 
 # The native backend: the same program as a process, with libstdc++ and libc under it.
 native_compile_flags=(

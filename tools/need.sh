@@ -6,7 +6,8 @@
 #   tools/need.sh uefi...    QEMU's UEFI firmware
 #   tools/need.sh bochs...   Bochs
 #   tools/need.sh image...   what disk images of other machines take
-#   tools/need.sh bench...   what the Linux guest of the figures takes
+#   tools/need.sh fuzz...    the compiler that has a fuzzer
+#   tools/need.sh bench...   what the figures take: a Linux guest, and libraries to compare with
 #   tools/need.sh test       all that, and everything else the tests use
 #
 # With nothing missing it says nothing and does not call apt. Exit status 2: something is missing and it cannot be
@@ -37,9 +38,16 @@ qemu-utils qemu-img
 '
 packages_bench='
 cpio cpio
+libboost-dev /usr/include/boost/lockfree/spsc_queue.hpp
+libtbb-dev /usr/include/tbb/parallel_sort.h
+'
+packages_fuzz='
+clang-19 clang++-19
+libclang-rt-19-dev /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.fuzzer-x86_64.a
 '
 packages_test='
 catch2 /usr/include/catch2/catch.hpp
+clang-19 clang++-19
 mtools mcopy
 dosfstools fsck.fat
 xorriso xorriso
@@ -51,6 +59,7 @@ iproute2 ip
 iputils-ping ping
 procps pgrep
 gdb gdb
+jq jq
 ovmf /usr/share/OVMF/OVMF_CODE.fd
 '
 
@@ -64,9 +73,10 @@ for task; do
   bochs) packages=$packages$packages_bochs ;;
   image) packages=$packages$packages_image ;;
   bench) packages=$packages$packages_bench ;;
-  test) packages=$packages_run$packages_uefi$packages_bochs$packages_image$packages_test ;;
+  fuzz) packages=$packages$packages_fuzz ;;
+  test) packages=$packages_run$packages_uefi$packages_bochs$packages_image$packages_fuzz$packages_test ;;
   *)
-    echo "usage: tools/need.sh build|run|uefi|bochs|image|bench|test ..." >&2
+    echo "usage: tools/need.sh build|run|uefi|bochs|image|bench|fuzz|test ..." >&2
     exit 2
     ;;
   esac

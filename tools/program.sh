@@ -90,6 +90,20 @@ if [ ! -f "$made" ] || [ -n "$(find "${outputs[@]}" -newer "$made" -print -quit)
   esac
   link "$prefix.elf"
   # UEFI firmware often keeps memory at 8 MiB: a program that would reach there begins at 16 MiB.
-  [ "$(size "$prefix.elf" | awk 'NR == 2 { print $4 }')" -le $((5 << 20)) ] || link "$prefix.elf" "$guest_link_high"
+  high=()
+  if [ "$(size "$prefix.elf" | awk 'NR == 2 { print $4 }')" -gt $((5 << 20)) ]; then
+    high=("$guest_link_high")
+    link "$prefix.elf" "${high[@]}"
+  fi
+  # A program that asks for its functions' names is linked once more with a table of them: data behind the text, so that
+  # nothing in the text moves.
+  if nm "${outputs[@]}" | grep ' w exo_symbol_first$' >/dev/null; then
+    text=$(nm "$prefix.elf" | grep -i ' [tw] .' | grep -v exo_symbol_)
+    "$top/tools/symbol-table.sh" "$prefix.elf" >"$objects/symbol-table.s"
+    as -o "$objects/symbol-table.o" "$objects/symbol-table.s"
+    link "$prefix.elf" "${high[@]}" "$objects/symbol-table.o"
+    [ "$text" = "$(nm "$prefix.elf" | grep -i ' [tw] .' | grep -v exo_symbol_)" ] ||
+      { echo "program.sh: the text of '$prefix.elf' moved when its table of symbols came to it." >&2; exit 2; }
+  fi
   strip -o "$prefix.bin" "$prefix.elf"
 fi

@@ -27,7 +27,7 @@ qemu_disk() {
   case ${disk_model:-virtio} in
   virtio) command+=(-device "virtio-blk-$(qemu_bus "$1"),$drive,num-queues=$cores") ;;
   nvme) command+=(-device "nvme,$drive,serial=exo16-$1,max_ioqpairs=$cores,msix_qsize=$((cores + 1))") ;;
-  ahci) command+=(-device "ide-hd,bus=ide.$(($1 + 1)),$drive,serial=exo16-$1") ;;  # the first port is the boot disk's
+  ahci) command+=(-device "ide-hd,bus=ide.$1,$drive,serial=exo16-$1") ;;
   ide)
     [ "$1" -gt 0 ] || command+=(-device piix4-ide,id=pata)
     command+=(-device "ide-hd,bus=pata.$(($1 / 2)),unit=$(($1 % 2)),$drive,serial=exo16-$1")
@@ -74,7 +74,7 @@ qemu_nic() {
 # qemu_machine: sets `command` to a QEMU machine as the options say.
 qemu_machine() {
   local q35=(-machine "q35,memory-backend=ram" -vga std) microvm=(-machine "microvm,memory-backend=ram")
-  local index options disk
+  local index options disk port=
   accel=${accel:-$("$top/tools/accel.sh")}
   command=(qemu-system-x86_64 -cpu max -smp "$cores"
     -object "memory-backend-ram,id=ram,size=$memory_bytes,reserve=off" -m "$((memory_bytes / 1024))K"
@@ -91,16 +91,18 @@ qemu_machine() {
   command+=(-chardev "file,id=status,path=$work/status" -device "isa-debugcon,iobase=0xf5,chardev=status"
     -device "isa-debug-exit,iobase=0xf4,iosize=0x01")
 
+  # What the machine boots from has the last port, so that the given disks are the program's first ones.
+  [ "$disk_model" != ahci ] || port=bus=ide.${DISK_COUNT_MAX[ahci]},
   case $way in
   disk | usb)
     boot_file disk boot.img
     command+=("${q35[@]}" -drive "if=none,id=boot,format=raw,snapshot=on,file=$(qemu_path "$boot")")
-    if [ "$way" = disk ]; then command+=(-device "ide-hd,drive=boot,bootindex=0"); fi
+    if [ "$way" = disk ]; then command+=(-device "ide-hd,${port}drive=boot,bootindex=0"); fi
     if [ "$way" = usb ]; then command+=(-device qemu-xhci,id=usb -device "usb-storage,bus=usb.0,drive=boot,bootindex=0"); fi
     ;;
   cdrom)
     boot_file iso boot.iso
-    command+=("${q35[@]}" -drive "if=none,id=boot,format=raw,media=cdrom,file=$(qemu_path "$boot")" -device "ide-cd,drive=boot,bootindex=0")
+    command+=("${q35[@]}" -drive "if=none,id=boot,format=raw,media=cdrom,file=$(qemu_path "$boot")" -device "ide-cd,${port}drive=boot,bootindex=0")
     ;;
   netboot)
     mkdir "$work/tftp"
@@ -125,7 +127,10 @@ qemu_machine() {
   for index in "${!disks[@]}"; do
     disk=${disks[index]}
     options=
-    if [ "$disk" = "$text" ] || [ ! -w "$disk" ]; then options=,read-only=on; fi
+    if [ "$disk" = "$text" ] || [ ! -w "$disk" ]; then
+      # ATA has no disks that are read-only: what is written to such a one stays in memory.
+      case $disk_model in ahci | ide) options=,snapshot=on ;; *) options=,read-only=on ;; esac
+    fi
     command+=(-drive "if=none,id=disk$index,format=raw,file=$(qemu_path "$disk")$options")
     qemu_disk "$index"
   done
@@ -133,9 +138,65 @@ qemu_machine() {
   for index in "${!nets[@]}"; do qemu_nic "$index"; done
 
   if [ -n "$gdb" ]; then
-    gdb_command=(gdb -q -iex "set pagination off" "$prefix.elf" -ex "set confirm off" -ex "directory $top" -ex "add-symbol-file $top/build/core.elf"
+    gdb_command=(gdb -q -iex "set pagination off" "$prefix.elf" -ex "set confirm off" -ex "directory $top" -ex "add-symbol-file $core/core.elf"
       -ex "target remote $work/gdb" -ex "hbreak main")
     command+=(-S -chardev "socket,id=gdb,path=$work/gdb,server=on,wait=off" -gdb chardev:gdb)
   fi
-  command+=(-serial stdio "${qemu_options[@]}")
+  # What the console gets is read once more: for what programs say of themselves, and for fault reports.
+  if [ -n "$serial" ]; then
+    command+=(-chardev "socket,id=console,path=$(realpath "$serial" | sed 's/,/,,/g'),server=on,wait=off" -serial chardev:console)
+  elif [ -n "$print$gdb" ]; then
+    command+=(-serial stdio)
+  else
+    command+=(-chardev "stdio,id=console,logfile=$work/console" -serial chardev:console)
+  fi
+  command+=("${qemu_options[@]}")
+}
+
+# qemu_start: starts `command`; sets `machine` to its process id.
+qemu_start() {
+  if [ -n "$serial$gdb" ]; then
+    "${command[@]}" <&0 2>"$work/errors" &
+    machine=$!
+    return
+  fi
+  mkfifo "$work/console"
+  qemu_listen <"$work/console" &
+  listening=$!
+  if [ -n "$trace$profile" ]; then
+    exec 5> >(grep --line-buffered -avE 'exo16-(trace|profile): ')  # these lines are for the files
+    showing=$!
+  else
+    exec 5>&1
+  fi
+  "${command[@]}" <&0 >&5 2>"$work/errors" 5>&- &
+  machine=$!
+  exec 5>&-
+}
+
+# qemu_listen: keeps of the console's text, on standard input, what programs say of themselves and the report of a fault.
+qemu_listen() {
+  trap '' INT TERM HUP  # until QEMU has ended
+  LC_ALL=C awk -v said="$work/said" -v report="$work/report" '
+    /exo16-(trace|profile): / { print >said; next }
+    /exo16: fault / { fault = 1 }
+    fault { print >report }'
+}
+
+# qemu_ended: writes the files of --trace and --profile, and the functions and lines of a fault.
+qemu_ended() {
+  [ -n "${listening-}" ] || return 0
+  # A QEMU that ended before it began has not opened the pipe: nobody else will.
+  : 8<>"$work/console"
+  wait "$listening" || true
+  [ -z "${showing-}" ] || wait "$showing" || true
+  [ -z "$trace$profile" ] || touch "$work/said"
+  [ -z "$trace" ] || "$top/tools/inside.sh" trace "$work/said" >"$trace" || true
+  [ -z "$profile" ] || { qemu_symbols && "$top/tools/inside.sh" profile "$work/said" "$prefix.elf" >"$profile"; } || true
+  [ ! -s "$work/report" ] || { qemu_symbols && "$top/tools/inside.sh" fault "$work/report" "$prefix.elf" >&2; } || true
+}
+
+# qemu_symbols: makes those of the core.
+qemu_symbols() {
+  flock "$top/build/lock" make --no-print-directory -s -C "$top" symbols >&2
 }

@@ -24,7 +24,8 @@ known() {
 # is_number NAME LEAST: refuses a value that is no number; 64 bits are enough for every seed there is.
 is_number() {
   local value=${!1}
-  [[ $value =~ ^[0-9]{1,20}$ ]] && { [ ${#value} -lt 20 ] || [[ ! $value > 18446744073709551614 ]]; } && [[ $2 -eq 0 || ! $value =~ ^0*$ ]] ||
+  [[ $value =~ ^[0-9]{1,20}$ ]] && { [ ${#value} -lt 20 ] || [[ ! $value > 18446744073709551614 ]]; } &&
+    { [ "$2" -eq 0 ] || [[ ! $value =~ ^0*$ ]]; } ||
     refuse "$1='$value' is not a number of $2 to 18446744073709551614. Give the one that a failing run printed, or leave it out."
 }
 
@@ -48,9 +49,11 @@ seeds=${SEEDS:-$([ -n "${SEED-}${FAULTS-}${TRACE-}" ] && echo 1 || echo 1000)}
 
 "$top/tools/need.sh" build || exit 2
 find_program "$source"
-prefix=$top/build/sim/programs/$(basename "${source%.cpp}")-$(printf '%s\n' "$source" "${EXO_CXX-}" "${EXO_CXXFLAGS-}" | cksum | cut -d ' ' -f 1)
+variant=$(printf '%s\n' "$source" "${EXO_CXX-}" "${EXO_CXXFLAGS-}" | cksum | cut -d ' ' -f 1)
+prefix=$top/build/sim/programs/$(basename "${source%.cpp}")-$variant
 mkdir -p "$top/build/sim"
-flock "$top/build/sim/lock" make --no-print-directory -s -C "$top" build/sim/sim >&2 || refuse "the simulator does not build; the lines above say why."
+flock "$top/build/sim/lock" make --no-print-directory -s -C "$top" build/sim/sim >&2 ||
+  refuse "the simulator does not build; the lines above say why."
 "$top/tools/program.sh" "$source" "$prefix" sim >&2 || refuse "$source does not build; the lines above say why."
 command=("$top/build/sim/sim" "$prefix.so" --name "$name" --seed "${SEED:-1}" --seeds "$seeds" --jobs "${JOBS:-$(nproc)}")
 [ -z "${FAULTS-}" ] || command+=(--only "$FAULTS")

@@ -11,7 +11,10 @@ sim_check() {
   [ "${#qemu_options[@]}" -eq 0 ] || refuse "QEMU OPTIONS do not go with --sim. Leave out what follows '--'."
   [ "$cores" -le $SIM_CORES_MAX ] || refuse "--cores '$cores' is more than the $SIM_CORES_MAX that can be simulated."
   [ "${#disks[@]}" -le $SIM_DISKS_MAX ] || refuse "--sim takes up to $SIM_DISKS_MAX disks, not ${#disks[@]}. Leave some out."
-  case ${net:-none} in none | wire) ;; *) refuse "--net '$net' does not go with --sim. Give wire, a NIC that is connected to nothing, or none." ;; esac
+  case ${net:-none} in none | wire) ;; *)
+    refuse "--net '$net' does not go with --sim. Give wire, a NIC that is connected to nothing, or none."
+    ;;
+  esac
   net=${net:-none}
   needs=(build)
 }

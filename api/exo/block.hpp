@@ -28,4 +28,16 @@ concept block_device =
       { device.flush() } -> std::same_as<result<void>>;
     };
 
+/// Whether a device begins with a boot sector: a machine may boot from it, or it has partitions. So it holds somebody's
+/// data, perhaps the program that runs: ask before writing to it.
+///
+/// @param block  room for one block
+/// @error        what read() says
+template <block_device Device>
+[[nodiscard]] result<bool> has_boot_sector(Device &device, std::span<std::byte> block) noexcept {
+  result<void> const got = device.read(lba{0}, block.first(device.block_bytes()));
+  if (!got) return std::unexpected(got.error());
+  return block[510] == std::byte{0x55} && block[511] == std::byte{0xAA};
+}
+
 }  // namespace exo

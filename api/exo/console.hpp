@@ -16,9 +16,26 @@ namespace detail {
 
 inline constexpr std::size_t console_bytes = 512;
 
+/// Who has the serial port for something else than text, a debugger: what is printed goes there, and the end is told.
+struct console_watcher {
+  void (*print)(std::string_view text) noexcept;
+  void (*end)(u32 status) noexcept;
+};
+inline constinit console_watcher const *watcher = nullptr;
+
 inline void console_flush(text_sink &out) noexcept {
-  core().console_write(out.text().data(), out.text().size());
+  if (watcher != nullptr) {
+    watcher->print(out.text());
+  } else {
+    core().console_write(out.text().data(), out.text().size());
+  }
   out.clear();
+}
+
+[[noreturn]] inline void end_machine(u32 status) {
+  if (watcher != nullptr) watcher->end(status);
+  core().sys_exit(status);
+  __builtin_unreachable();
 }
 
 inline void print_list(std::string_view format, argument const *list) noexcept {
@@ -37,8 +54,7 @@ inline void print_list(std::string_view format, argument const *list) noexcept {
   argument const number[] = {make_argument(this_core())};
   write_format(out, " (core {})\n", number);
   console_flush(out);
-  core().sys_exit(panic_status);
-  __builtin_unreachable();
+  end_machine(panic_status);
 }
 
 }  // namespace detail

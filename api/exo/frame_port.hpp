@@ -11,9 +11,8 @@
 #include <concepts>
 #include <new>
 
-#include "net/device.hpp"
+#include "frame_device.hpp"
 #include "nic.hpp"
-#include "time.hpp"
 
 namespace exo {
 
@@ -54,6 +53,9 @@ class frame_port {
   [[nodiscard]] net::mac_address mac() const noexcept { return mac_; }
   [[nodiscard]] std::size_t mtu() const noexcept { return mtu_; }
 
+  /// In Mbit/s; 1: the link is up and does not say; 0: it is down, or the NIC is closed.
+  [[nodiscard]] u32 link_speed() const noexcept { return queue_.link_speed(); }
+
   /// Hands up to 32 frames to consume(net::received_frame), then lends their buffers to the device again.
   template <std::invocable<net::received_frame> Consume>
   std::size_t try_receive(Consume &&consume) {
@@ -71,10 +73,10 @@ class frame_port {
 
   /// Lets fill(std::span<std::byte>) write a frame of `bytes` and queues it; flush() sends it.
   ///
-  /// @return  false, and fill not called, when no buffer is free or the frame is longer than one
+  /// @return  false, and fill not called, when no buffer is free or the frame is longer than MTU and header
   template <std::invocable<std::span<std::byte>> Fill>
   bool try_send(std::size_t bytes, Fill &&fill) {
-    if (bytes > buffer_bytes_) return false;
+    if (bytes > mtu_ + net::ethernet_header_bytes) return false;
     if (free_ == nullptr) reap();
     if (free_ == nullptr) return false;
     auto *const buffer = reinterpret_cast<std::byte *>(free_);
@@ -120,9 +122,9 @@ class frame_port {
   };
   static constexpr std::size_t batch_frames = 32;
 
-  /// Header, payload and a VLAN tag that a switch may have left, in whole cache lines.
+  /// Header, payload and two VLAN tags, in whole cache lines.
   static std::size_t buffer_bytes(nic_record const &record) noexcept {
-    std::size_t const longest = net::ethernet_header_bytes + 4 + record.mtu;
+    std::size_t const longest = net::ethernet_header_bytes + 8 + record.mtu;
     return (longest + alignof(free_buffer) - 1) / alignof(free_buffer) * alignof(free_buffer);
   }
 
@@ -155,6 +157,6 @@ class frame_port {
   frame queued_[batch_frames]{};
 };
 
-static_assert(net::frame_device<frame_port>);
+static_assert(waitable_frame_device<frame_port>);
 
 }  // namespace exo

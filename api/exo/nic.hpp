@@ -6,7 +6,8 @@
 //   queue.try_receive(frames);
 //
 // Nothing here waits, copies or allocates: each try_x is one table call. Buffers are the caller's; the device has a
-// buffer from the call that takes it until its cookie comes back. See frame_port.hpp for a port that owns buffers.
+// buffer from the call that takes it until its cookie comes back. See frame_port.hpp for a port that owns buffers, and
+// nic_guard.hpp for a NIC whose frames have deadlines.
 #pragma once
 
 #include <utility>
@@ -66,7 +67,7 @@ class nic_queue {
   ///
   /// @param buffers  address, size and cookie of each; a frame longer than its buffer is lost
   /// @return         entries taken, from the front; 0 when the ring is full
-  /// @error range    a buffer is too small for the MTU and 14 bytes of header; none was taken
+  /// @error range    a buffer is smaller than the MTU and 22 bytes for header and two VLAN tags; none was taken
   /// @error pointer  an address is null; none was taken
   /// @error closed   the NIC is closed
   [[nodiscard]] result<std::size_t> try_post(std::span<frame const> buffers) noexcept {
@@ -75,7 +76,7 @@ class nic_queue {
 
   /// Takes received frames; their buffers are the caller's again.
   ///
-  /// @param out     where they go, in the order of arrival
+  /// @param out     where they go, in the order of arrival; of 0 bytes: the frame had an error
   /// @return        entries written; 0 when nothing arrived
   /// @error closed  the NIC is closed
   [[nodiscard]] result<std::size_t> try_receive(std::span<frame> out) noexcept {
@@ -93,6 +94,9 @@ class nic_queue {
     if (pending < 0) return std::unexpected(static_cast<error>(-pending));
     return pending != 0;
   }
+
+  /// In Mbit/s; 1: the link is up and does not say; 0: it is down, or the NIC is closed.
+  [[nodiscard]] u32 link_speed() const noexcept { return static_cast<u32>(checked(core().nic_link(nic_)).value_or(0)); }
 
   /// What the NIC is: MAC address, MTU, offloads.
   [[nodiscard]] nic_record const &record() const noexcept { return info().nics[nic_]; }

@@ -100,6 +100,18 @@ class pci_function {
     return pci_bar(record_->bar[index], bytes);
   }
 
+  /// The first of a block of I/O ports.
+  /// @error range        index is above 5
+  /// @error no_such      the function has no such block, or it has fewer than so many ports
+  /// @error unsupported  it is a block of registers in memory
+  [[nodiscard]] result<u16> ports(u32 index, u32 count) const noexcept {
+    if (index >= std::size(record_->bar)) return std::unexpected(error::range);
+    u64 const bytes = record_->bar_bytes[index];
+    if ((bytes & ~u64{1}) < count) return std::unexpected(error::no_such);
+    if ((bytes & 1) == 0) return std::unexpected(error::unsupported);
+    return static_cast<u16>(record_->bar[index]);
+  }
+
   /// Makes the function raise an event bit of a core; event_program is the first free one. It uses MSI-X, else MSI, else
   /// its line to an IOAPIC.
   ///

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
+#include <span>
 
 #include "core.hpp"
 
@@ -22,6 +24,32 @@ template <port_value T = u8>
 template <port_value T>
 inline void port_out(u16 port, T value) noexcept {
   asm volatile("out %0, %1" : : "a"(value), "Nd"(port));
+}
+
+/// Reads a port of 16 bits as often as there is room for.
+inline void port_in_words(u16 port, std::span<u16> words) noexcept {
+  u16 *to = words.data();
+  std::size_t count = words.size();
+  asm volatile("rep insw" : "+D"(to), "+c"(count) : "d"(port) : "memory");
+}
+
+/// Writes words to a port of 16 bits, one after the other.
+inline void port_out_words(u16 port, std::span<u16 const> words) noexcept {
+  u16 const *from = words.data();
+  std::size_t count = words.size();
+  asm volatile("rep outsw" : "+S"(from), "+c"(count) : "d"(port) : "memory");
+}
+
+/// Reads a port of 16 bits until memory is full, and writes memory to one; an odd last byte is left out.
+inline void port_in_words(u16 port, std::span<std::byte> into) noexcept {
+  std::byte *to = into.data();
+  std::size_t count = into.size() / 2;
+  asm volatile("rep insw" : "+D"(to), "+c"(count) : "d"(port) : "memory");
+}
+inline void port_out_words(u16 port, std::span<std::byte const> from) noexcept {
+  std::byte const *at = from.data();
+  std::size_t count = from.size() / 2;
+  asm volatile("rep outsw" : "+S"(at), "+c"(count) : "d"(port) : "memory");
 }
 
 /// What drivers of devices behind byte-wide ports take, so that a test can stand behind them.

@@ -62,8 +62,7 @@ inline arguments make_arguments(char const *command_line) noexcept {
 [[gnu::used, noreturn]] inline void exit_program(int status) noexcept {
   libc::run_exit_calls();
   for (destructor_fn const *each = fini_end; each != fini_first;) (*--each)();
-  core().sys_exit(static_cast<u32>(status));
-  __builtin_unreachable();
+  end_machine(static_cast<u32>(status));
 }
 
 [[gnu::noinline]] inline int run_program(table_header const &header) noexcept {

@@ -1,4 +1,4 @@
-// Work on several cores: run on one, run on all, parallel loops, barriers. Nothing here allocates; what a core needs
+// Work on several cores: run on one, run on all, parallel loops; and sync.hpp. Nothing here allocates; what a core needs
 // to know lies in the frame of the one that waits for it.
 //
 // A waiting core spins a little and then halts until it is woken. Events of other kinds that arrive while it waits
@@ -18,6 +18,7 @@
 #include "lock.hpp"
 #include "result.hpp"
 #include "ring.hpp"
+#include "sync.hpp"
 #include "thread_local.hpp"
 #include "time.hpp"
 
@@ -30,41 +31,7 @@ namespace exo {
   return count;
 }
 
-/// Sets another core's wake event, so that it returns from core_idle now or at once when it enters it.
-inline void wake(core_id core) noexcept { exo::core().core_wake(static_cast<u32>(core)); }
-
 namespace detail {
-
-/// Something that happens once, that one core waits for.
-class signal {
- public:
-  [[nodiscard]] bool is_set() const noexcept { return state_.load(std::memory_order_acquire) == set_state; }
-
-  /// The waiting core may destroy the signal as soon as the exchange is done.
-  void set() noexcept {
-    u32 const waiter = state_.exchange(set_state, std::memory_order_acq_rel);
-    if (waiter != unset_state) wake(core_id{waiter});
-  }
-
-  void wait() noexcept {
-    for (unsigned turn = 0; turn < spin_turns; ++turn) {
-      if (is_set()) return;
-      pause();
-    }
-    u32 expected = unset_state;
-    if (!state_.compare_exchange_strong(expected, local().index, std::memory_order_acq_rel)) return;
-    while (!is_set()) core().core_idle(no_deadline);
-  }
-
-  void clear() noexcept { state_.store(unset_state, std::memory_order_relaxed); }
-
- private:
-  static constexpr u32 unset_state = ~u32{0};
-  static constexpr u32 set_state = unset_state - 1;
-  static constexpr unsigned spin_turns = 2000;
-
-  std::atomic<u32> state_ = unset_state;  // or the number of the core that halts for it
-};
 
 /// Set from the end of a core's work until its next: then `busy` passes, because the core is on its way to idle.
 inline constexpr u32 core_max = 1024;
@@ -196,6 +163,26 @@ inline void crew_entry(void *argument) noexcept {
   run_crew(*static_cast<crew *>(argument));
 }
 
+/// Starts idle cores on a crew's work, and counts the caller in; returns how many that makes.
+inline u32 start_crew(crew &all, u32 most) noexcept {
+  u32 used = 1;
+  for (u32 core = 0; core < info().cores.size() && used < most; ++core) {
+    if (core == local().index || info().cores[core].started == 0) continue;
+    all.working.fetch_add(1, std::memory_order_relaxed);
+    if (start_core(core, crew_entry, &all)) {
+      ++used;
+    } else {
+      all.working.fetch_sub(1, std::memory_order_relaxed);
+    }
+  }
+  return used;
+}
+
+/// Waits for those that start_crew started, when the caller has done its part.
+inline void wait_for_crew(crew &all) noexcept {
+  if (all.working.fetch_sub(1, std::memory_order_acq_rel) != 1) all.finished.wait();
+}
+
 }  // namespace detail
 
 /// Runs function() on this core and on every other one that is idle, at the same time; waits for all.
@@ -208,18 +195,9 @@ u32 run_on_all(Function &&function, u32 most = ~u32{0}) noexcept {
   using plain = std::remove_reference_t<Function>;
   plain *called = &function;
   detail::crew all([](void *each) noexcept { (**static_cast<plain **>(each))(); }, &called);
-  u32 used = 1;
-  for (u32 core = 0; core < info().cores.size() && used < most; ++core) {
-    if (core == local().index || info().cores[core].started == 0) continue;
-    all.working.fetch_add(1, std::memory_order_relaxed);
-    if (detail::start_core(core, detail::crew_entry, &all)) {
-      ++used;
-    } else {
-      all.working.fetch_sub(1, std::memory_order_relaxed);
-    }
-  }
+  u32 const used = detail::start_crew(all, most);
   function();
-  if (all.working.fetch_sub(1, std::memory_order_acq_rel) != 1) all.finished.wait();
+  detail::wait_for_crew(all);
   return used;
 }
 
@@ -256,40 +234,5 @@ void parallel_for(Index first, std::type_identity_t<Index> last, Function &&func
   u64 const useful = (count + least - 1) / least;
   run_on_all(work, static_cast<u32>(std::min<u64>(useful, std::numeric_limits<u32>::max())));
 }
-
-/// A place where a fixed number of cores wait for each other, again and again.
-class barrier {
- public:
-  explicit barrier(u32 cores) noexcept : cores_(cores), missing_(cores) {}
-  barrier(barrier const &) = delete;
-  barrier &operator=(barrier const &) = delete;
-
-  /// Waits until all have arrived; what each wrote before is visible to all afterwards.
-  void arrive_and_wait() noexcept {
-    place mine;
-    mine.next = waiting_.load(std::memory_order_relaxed);
-    while (!waiting_.compare_exchange_weak(mine.next, &mine, std::memory_order_acq_rel)) {
-    }
-    if (missing_.fetch_sub(1, std::memory_order_acq_rel) != 1) return mine.released.wait();
-
-    // All places are on the list now, and no core can come again before it is released.
-    missing_.store(cores_, std::memory_order_relaxed);
-    for (place *each = waiting_.exchange(nullptr, std::memory_order_acq_rel); each != nullptr;) {
-      place *const next = each->next;  // the place may be gone once it is released
-      if (each != &mine) each->released.set();
-      each = next;
-    }
-  }
-
- private:
-  struct place {
-    place *next = nullptr;
-    detail::signal released;
-  };
-
-  u32 const cores_;
-  std::atomic<u32> missing_;
-  std::atomic<place *> waiting_ = nullptr;
-};
 
 }  // namespace exo

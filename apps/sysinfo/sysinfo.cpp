@@ -1,4 +1,5 @@
 // Everything that the core tells about the machine: cores, memory, PCI, NICs, disks, clock, screen, command line, boot.
+#include <exo/drivers/list.hpp>
 #include <exo/exo.hpp>
 
 #include <chrono>
@@ -79,6 +80,8 @@ void print_functions() {
     std::string_view const vendor = sysinfo::vendor_of(record.vendor);
     exo::print("{}{}{}", vendor, vendor.empty() ? "" : " ", sysinfo::name_of(record));
     if (record.msix_count != 0) exo::print(", {} MSI-X", record.msix_count);
+    std::string_view const header = exo::driver_header(record);
+    if (!header.empty()) exo::print(", driver in <{}>", header);
     exo::print("\n");
     for (u32 bar = 0; bar < std::size(record.bar); ++bar) {
       u64 const bytes = record.bar_bytes[bar];

@@ -68,33 +68,34 @@ ring_begin:
                 jmp     rax
 
 ; -----------------------------------------------------------------------------
-; Routes a ring's interrupt to this core, unless it is so already; over a line each time (irq_route). Returns from the
-; caller itself, with -unsupported, if that cannot be.
+; Makes a ring interrupt this core, unless it does so already. Returns from the caller itself, with -unsupported, if that
+; cannot be.
 ;
-; IN    rsi ring, ecx entry of irq_route
-; OUT   rsi ring, its routed_core 0 if it has a line; ZF set, or rdi behind the MSI-X entry, which may interrupt now
+; IN    r8 device, rsi ring, edi MSI-X entry, or what else irq_route takes
+; OUT   ZF set: it did already, or over a line; else rdi behind the MSI-X entry, which may interrupt now
 ; USES  rax rcx rdx rdi r9 to r11
 ring_route:
                 xor     eax, eax
                 mov     edx, [gs:rax + core_local.index]
-                lea     eax, [rdx + 1]
-                cmp     eax, [rsi + ring.routed_core]
+                lea     ecx, [rdx + 1]
+                cmp     ecx, [rsi + ring.routed_core]
                 je      .done
                 push    r8
-                push    rax
+                push    rcx
                 push    rsi
-                mov     rdi, [rsi + ring.record]
-                mov     edi, [rdi]              ; function
-                mov     esi, ecx
+                mov     rax, [rsi + ring.record]
+                mov     esi, edi
+                mov     edi, [rax]              ; function
                 push    event_queue
                 pop     rcx
                 call    irq_route
                 pop     rsi
                 pop     rcx
                 pop     r8
+                cmp     eax, 1
+                je      .done                   ; a line: to be unmasked each time
                 test    eax, eax
                 js      .unsupported
-                jnz     .done
                 mov     [rsi + ring.routed_core], ecx
                 inc     eax                     ; (clears ZF)
 .done:

@@ -89,6 +89,7 @@ struc slot
 .cookie:                resq 1
 .link:                  resw 1                  ; data descriptor of the operation's next slot
 .status:                resb 1                  ; only of a disk
+                        resb 1
 endstruc
 SLOT_FREE               equ 0                   ; links that are none: and makes a link the one, or the other, which is
 SLOT_LAST               equ -1                  ; shorter than mov
@@ -472,11 +473,11 @@ virtio_ring:
 ; USES  scratch but r8
 virtio_arm:
                 mov     rsi, [r8 + device.rings + rsi * 8]
-                mov     ecx, [rsi + ring.number]
+                mov     edi, [rsi + ring.number]
                 mov     rax, [r8 + virtio.isr]
                 test    rax, rax
                 jz      .route
-                mov     ecx, [r8 + virtio.gsi]
+                mov     edi, [r8 + virtio.gsi]
                 test    al, MMIO
                 jnz     .mmio
                 mov     al, [rax]               ; (§4.1.5.3, §4.2.2)

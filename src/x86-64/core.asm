@@ -2,6 +2,7 @@
 ;
 ;   nasm -f bin -I. -DLOADER=bios src/x86-64/core.asm -o build/bios.bin
 ;
+; -DNVME makes a core that has NVMe instead of SATA disks and of virtio over MMIO: they do not fit in together.
 ; LOADER is bios, uefi or pvh: what stands before the core, which is the same in all. The output is the beginning of every
 ; image of that kind. It may have 16,384 bytes.
 ; Read src/x86-64/memory.inc beside this page: it draws where everything lies.
@@ -99,7 +100,9 @@ core_entry:
                 STEP(acpi_cores)                ; a block for every other core
                 STEP(smp_start)                 ; they come up while this core goes on
                 STEP(pci_init)                  ; all functions, and the drivers of those that have one
+%ifndef NVME
                 STEP(virtio_mmio_start)         ; devices that the command line names
+%endif
                 STEP(time_finish)               ; TSC and timer rates
                 STEP(smp_wait)
                 STEP(elf_load)                  ; segments to their places, with their access
@@ -130,6 +133,11 @@ core_entry:
 %include "src/drivers/net/e1000.asm"
 %include "src/drivers/disk/disk.asm"             ; what all disk drivers check
 %include "src/drivers/disk/virtio_blk.asm"
+%ifdef NVME
+%include "src/drivers/disk/nvme.asm"
+%else
+%include "src/drivers/disk/ahci.asm"
+%endif
 core_end:
 
                 absolute 0                      ; the assembler refuses to reserve a negative count: all of it fits

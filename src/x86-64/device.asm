@@ -24,7 +24,7 @@ struc nic_driver            ; offsets of routines in the core
 .close:         resw 1
 .post:          resw 1      ; esi ring, rdx frames, ecx count
 .reap:          resw 1
-.arm:           resw 1      ; esi receive ring, edx rings
+.arm:           resw 1      ; esi ring
 .link:          resw 1
 endstruc
 
@@ -100,7 +100,7 @@ nic_tx_reap:
 ; -----------------------------------------------------------------------------
 ; i64 nic_rx_post(u32 nic, u32 queue, frame const *buffers, u32 count)  slot 20
 ;
-; IN    buffers  of mtu + 14 bytes at least, over all entries of one
+; IN    buffers  of mtu + 22 bytes at least, over all entries of one; a NIC may take buffers of one entry only
 ; OUT   rax  as nic_tx
 ; USES  scratch       CORE owner of the queue       IRQ any
 nic_rx_post:
@@ -111,6 +111,7 @@ nic_rx_post:
 ; i64 nic_rx_reap(u32 nic, u32 queue, frame *out, u32 count)            slot 21
 ;
 ; Also ends what nic_arm began. A buffer of several entries comes back as one, with the first one's address and cookie.
+; One of 0 bytes had a frame with an error.
 ;
 ; OUT   rax  frames written, 0 when there is none yet; or -no_such, -closed, -pointer
 ; USES  scratch       CORE owner of the queue       IRQ any
@@ -130,8 +131,27 @@ nic_arm:
                 lea     eax, [rdx - 1]
                 cmp     eax, ring_rx + ring_tx
                 jae     device_call.range
+                shr     edx, 1                  ; ring_rx
+                jnc     .transmit
+                push    rdi
+                push    rsi
+                push    rdx
+                call    .receive
+                pop     rdx
+                pop     rsi
+                pop     rdi
+                test    eax, eax
+                jnz     .done
+                test    edx, edx                ; ring_tx
+                jz      .done
+.transmit:
+                push    2 * nic_driver.arm + TRANSMIT
+                jmp     nic_call
+.receive:
                 push    2 * nic_driver.arm
                 jmp     nic_call
+.done:
+                ret
 
 ; -----------------------------------------------------------------------------
 ; i64 nic_link(u32 nic)                                                 slot 23

@@ -51,7 +51,7 @@ WAITERS_MAX         equ 64
 ; time, when the device's cause is cleared, and then look for work before idling.
 ;
 ; IN    edi  function    one of info.pci; all ones: a line that is none's, entry is its GSI, 1 or above
-;       esi  entry       0 to its msix_count - 1; 0 of a function without MSI-X
+;       esi  entry       0 to its msix_count - 1; of a function without MSI-X 0
 ;       edx  core        started
 ;       ecx  event       event_queue to event_count - 1
 ; OUT   rax  0: by message, 1: over a line; or -no_such, -range, -unsupported (the function has no interrupt that reaches

@@ -16,6 +16,7 @@ TIME_PRECISION      equ 1 << TIME_PRECISION_SHIFT
 TIME_TRIES          equ 4                       ; the best of so many reads is a sample
 TIME_SAMPLES_MAX    equ 1 << 18                 ; some seconds: a reference that does not count is given up
 TSC_HZ_UNKNOWN      equ 1000000000
+TSC_HZ_MOST_BYTE    equ 0xee                    ; 3.99 GHz, by the fourth byte, until the rate is known: waits may be longer than asked for
 FEMTOSECONDS        equ 1000000000000000
 
 struc sample
@@ -31,6 +32,7 @@ endstruc
 ; IN    rbp  near_variables
 ; USES  all but rbp
 time_start:
+                mov     byte [VAR(info + machine_info.tsc_hz + 3)], TSC_HZ_MOST_BYTE
                 or      eax, -1
                 call    timer_arm.write         ; its interrupt is ignored: no deadline is set
                 mov     ecx, [VAR(acpi_hpet)]

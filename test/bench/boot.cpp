@@ -6,8 +6,8 @@
 int main(int count, char **words) {
   exo::u64 const now = exo::ticks();
   exo::machine_info const &machine = exo::info();
-  if (machine.cores.size() != 1 || machine.nics.size() != 1 || machine.disks.size() != 1) {
-    exo::print("boot: this is not a machine of one core, one NIC and one disk\n");
+  if (machine.cores.size() != 1 || machine.nics.size() != 1 || machine.disks.empty()) {
+    exo::print("boot: this is not a machine of one core, one NIC and a disk\n");
     return 1;
   }
   if (count > 1) {

@@ -1,8 +1,8 @@
-// Instructions per frame and per disk request, in batches of 32, without the device's time: between giving a batch to
-// the device and taking it back the program waits until all of it is done, and that is not counted.
+// Instructions per frame, in batches of 32, without the device's time: between giving a batch to the device and taking it
+// back the program waits until all of it is done, and that is not counted.
 //
-// Needs one core, two NICs that hear each other, and a disk if requests are to be counted. The command line is the NICs'
-// name in the figures. What is printed is the worst of several rounds.
+// Needs one core and two NICs that hear each other. The command line is the NICs' name in the figures. What is printed is
+// the worst of several rounds.
 #include <algorithm>
 #include <array>
 #include <exo/nic.hpp>
@@ -12,6 +12,8 @@
 namespace {
 
 using bench::instructions_of;
+using bench::take_pages;
+using bench::wait_for_device;
 using exo::u32;
 using exo::u64;
 
@@ -23,20 +25,6 @@ constexpr int rounds = 16;
 
 using frames = std::array<exo::frame, batch>;
 using completions = std::array<exo::completion, batch>;
-
-std::span<std::byte> take_pages(u64 bytes) {
-  auto memory = exo::pages::take(bytes);
-  if (!memory) exo::panic("no memory");
-  return memory->release();
-}
-
-/// Gives the device some milliseconds: instructions that the host has to run, where a halted core's time would jump.
-void wait_for_device() {
-  u64 const deadline = exo::ticks() + 5'000'000;
-  while (exo::ticks() < deadline) {
-    for (int turn = 0; turn < 100'000; ++turn) asm volatile("");
-  }
-}
 
 void expect_batch(std::size_t count, char const *what) {
   if (count != batch) exo::panic("{}: {} of {}", what, count, batch);
@@ -109,32 +97,6 @@ costs of_frames(Access &sender, Access &receiver) {
   return worst;
 }
 
-/// Reads a block with each request.
-u64 of_requests(exo::disk_queue &queue) {
-  std::size_t const block_bytes = queue.record().block_bytes;
-  auto const memory = take_pages(batch * block_bytes);
-  std::array<exo::disk_op, batch> operations;
-  for (std::size_t index = 0; index < batch; ++index) {
-    operations[index] = exo::read_op(exo::lba{index}, memory.subspan(index * block_bytes, block_bytes), index);
-  }
-  u64 worst = 0;
-  for (int round = 0; round < rounds;) {
-    completions done;
-    std::size_t submitted = 0, reaped = 0;
-    u64 const submit = instructions_of([&] { submitted = queue.try_submit(operations).value_or(0); });
-    wait_for_device();
-    u64 const reap = instructions_of([&] { reaped = queue.try_reap(done).value_or(0); });
-    expect_batch(submitted, "submitted");
-    if (reaped == batch) {
-      if (std::ranges::any_of(done, [](exo::completion const &each) { return each.status != 0; })) exo::panic("read error");
-      worst = std::max(worst, submit + reap);
-      ++round;
-    }
-    while (reaped < batch) reaped += queue.try_reap(done).value_or(0);  // too early: the round does not count
-  }
-  return worst;
-}
-
 exo::nic open_nic(u32 number) {
   auto card = exo::nic::open(number, 1, depth, take_pages(exo::nic::ring_bytes(exo::info().nics[number], 1, depth)));
   if (!card) exo::panic("NIC {} does not open: {}", number, card.error());
@@ -164,9 +126,4 @@ int main() {
     exo::nic sender = open_nic(0), receiver = open_nic(1);
     print_costs(raw{0}, raw{1}, "-raw");
   }
-  if (exo::info().disks.empty()) return 0;
-  auto disk = exo::disk::open(exo::disk_id{0}, 1, depth);
-  if (!disk) exo::panic("the disk does not open: {}", disk.error());
-  exo::disk_queue queue = *disk->take_queue();
-  bench::print_figure("virtio-blk-request", of_requests(queue), batch, "instructions");
 }

@@ -4,6 +4,7 @@
 #   bios-total           boot sector, loader and core                                   goal: 13000 at most
 #   uefi-total           the same with the loader for UEFI                              goal: 13000 at most
 #   call-null            a call through the table and back, without the routine         goal: 6 at most
+#   trace-record         a mark of api/exo/trace.hpp; -scope, -count: the others        goal: 20 at most
 #   boot-to-entry        the core's first 64-bit instruction to the program's entry
 #   boot-to-main         the same to main; one core, one NIC, one disk                  goal: 100000 at most
 #   boot-to-main-WAY     to main from where the loader of bios, uefi, pvh, microvm goes on without firmware; for pvh that is
@@ -13,13 +14,25 @@
 #   e1000-tx, -rx, e1000e-tx, -rx    the same of these                                  goal: 60 at most
 #   *-raw                the same through the call table instead of the handles
 #   virtio-blk-request   per request at depth 32, submit to reap                        goal: 120 at most
+#   ahci-request         the same of a SATA disk                                        goal: 150 at most
+#   nvme-request         the same of an NVMe disk                                       goal: 100 at most
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
 #   wordcount-one-core   how fast one core counts
 #   idle-cpu             a core's share that QEMU takes while all queues are armed        goal: under 2
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median
+#   message-instructions     cross-core message, putting it in and taking it out        goal: 60 at most
+#   await-ready-instructions, child-task-instructions    awaiting what is ready, over a plain call; a child task
+#   message-one-way-ns       the same natively, with the way from core to core          goal: 150 at most
+#   await-ready-ns, child-task-ns    natively                                           goal: 3 and 8 at most
+#   spsc-vs-boost, sort-vs-tbb, reduce-vs-tbb    speed over that of the library         goal: 1 at least
+#   parallel-for-vs-tbb, parallel-for-vs-openmp  time of 1,000 empty parts over the library's    goal: 0.5 at most
+#   forward-vs-linux     64-byte frames between two NICs: `forward` over a Linux bridge    goal: 4 at least
 #   start-vs-linux       QEMU's start to the guest's first line: Linux over `hello`     goal: 10 at least
 #   start-vs-floor       the same: `hello` over an image that only prints               goal: 1.2 at most
+#   disk-qd1-vs-linux    random reads of 4 KiB, one at a time: `diskperf` over Linux    goal: 2 at least
+#   disk-qd32-vs-linux   the same with 32 in flight                                     goal: 1.5 at least
+#   nvme-qd*-vs-linux    the same of an NVMe disk; the others are of virtio-blk
 #   sim-seeds-per-minute two simulated machines, ten pings over a bad wire, on all processors   goal: 10000 at least
 #
 # Instructions are the guest's, with one core under -icount shift=0, and the same in every run. The other figures depend on
@@ -88,17 +101,26 @@ make --no-print-directory -s text || exit 2
 
 tools/size.sh bios uefi | sed -n 's/^\([a-z]*-total\) \([0-9]*\)$/figure \1 \2 bytes/p'
 figures call --accel icount --cores 1 --net none
+figures trace --accel icount --cores 1 --net none
 figures boot --accel icount --cores 1 --disk "$work/disk"
 for way in bios uefi pvh microvm; do
   figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
 done
-queue_figures virtio-net virtio-net-pci,disable-legacy=on,romfile= --disk "$work/disk"
+queue_figures virtio-net virtio-net-pci,disable-legacy=on,romfile=
 queue_figures e1000 e1000,romfile=
 queue_figures e1000e e1000e,romfile=
+figures requests --accel icount --cores 1 --disk "$work/disk" --net none --args virtio-blk-request
+figures requests --accel icount --cores 1 --disk "$work/disk" --disk-model ahci --net none --args ahci-request
+figures requests --accel icount --cores 1 --disk "$work/disk" --disk-model nvme --net none --args nvme-request
 figures speedup --cores 2 --disk build/text.txt --net none
+figures tasks --accel icount --cores 1 --net none
+figures tasks --native --cores 2
+EXO_CXXFLAGS='-fexceptions -frtti -fopenmp -Wl,--no-as-needed -ltbb' figures peers --native --cores 2
 echo "figure idle-cpu $(idle_cpu --disk "$work/disk" --net none -- "${hub[@]}") percent"
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
+test/bench/forward.sh || missing=1
+test/bench/disks.sh || missing=1
 if passes=$(SCENARIO=ping SEEDS=20000 timeout --foreground $LIMIT_S tools/sim.sh); then
   sed -n "s/.*(\([0-9]*\) a minute.*/figure sim-seeds-per-minute \1 runs/p" <<<"$passes"
 else

@@ -4,11 +4,19 @@
 // boot: --args ranges -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,opt_io_size=65536,logical_block_size=4096,physical_block_size=4096
 // boot: --args no-ranges -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,discard=off,write-zeroes=off
 // boot: --args read-only -- -drive if=none,id=d,format=raw,read-only=on,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
+// boot: --args no-writes -- -drive if=none,id=d,format=raw,read-only=on,file="$work/disk$(truncate -s 1M "$work/disk")" -device nvme,drive=d,serial=1
 // boot: --args no-cache -- -drive if=none,id=d,format=raw,cache=writethrough,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,write-cache=off,config-wce=off
 // boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
+// boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device nvme,drive=d,serial=1
 // boot: --args silent --disk "$work/disk$(truncate -s 1M "$work/disk")"
 // prints: exo16: device 0000000000000010 does not answer
 // boot: --args silent -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
+// prints: does not answer
+// boot: --args no-cache -- -drive if=none,id=d,format=raw,cache=writethrough,file="$work/disk$(truncate -s 1M "$work/disk")" -device ide-hd,bus=ide.0,drive=d,write-cache=off
+// boot: --args bad-block -- -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device ide-hd,bus=ide.0,drive=d
+// boot: --args silent --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model ahci
+// prints: exo16: device 00000000000000fa does not answer
+// boot: --args silent --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model nvme
 // prints: does not answer
 // boot: --args silent-nic --net user
 // prints: does not answer
@@ -62,6 +70,16 @@ void read_only() {
   completion none{};
   same(core().disk_reap(0, 0, &none, 1), 0);
   same(status_of(operation(disk_read, 1)), 0);
+}
+
+/// A disk that does not say that it is read-only, and fails what it cannot do.
+void no_writes() {
+  same(open_disk(), 0);
+  for (u32 round = 0; round < 3; ++round) {
+    same(status_of(operation(disk_read, 0)), 0);
+    same(status_of(operation(disk_write, 0)), -static_cast<i64>(error::io));
+    same(status_of(operation(disk_read, 1)), 0);
+  }
 }
 
 /// Zeroes and discards blocks; the ones beside them stay, and bad ranges are refused.
@@ -170,8 +188,9 @@ int main(int argc, char **argv) {
            [] { return core().nic_close(0); });
     return verdict();
   }
-  if (info().disks.size() != 1) return 3;
+  if (info().disks.empty()) return 3;
   if (kind == "read-only") read_only();
+  if (kind == "no-writes") no_writes();
   if (kind == "ranges") ranges();
   if (kind == "no-ranges") no_ranges();
   if (kind == "no-cache") no_cache();

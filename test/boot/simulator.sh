@@ -122,9 +122,9 @@ int run() {
   thing.some.clear();
   exo::job other([] { if (mine != 7) exo::panic("shared"); });
   if (auto running = exo::run_on(exo::core_id{1}, other)) running->wait();
-#if EXO_END == 1
+#if ENDING == 1
   *reinterpret_cast<int volatile *>(mine) = 1;
-#elif EXO_END == 2
+#elif ENDING == 2
   for (;;) exo::core().core_idle(exo::ticks() + 1'000'000);
 #endif
   return mine == 8 ? 0 : 3;
@@ -146,11 +146,11 @@ void check(sim::outcome &after) {
 TEXT
   sim SCENARIO="$program_file" SEEDS=200
   expect_status 0
-  sim SCENARIO="$program_file" SEEDS=3 EXO_CXXFLAGS=-DEXO_END=1
+  sim SCENARIO="$program_file" SEEDS=3 EXO_CXXFLAGS=-DENDING=1
   expect_status 1
   expect_text 'fault #PF vector 14 core 0'
   expect_text 'ended with status 142'
-  sim SCENARIO="$program_file" SEEDS=3 EXO_CXXFLAGS=-DEXO_END=2
+  sim SCENARIO="$program_file" SEEDS=3 EXO_CXXFLAGS=-DENDING=2
   expect_status 1
   expect_text 'no end within the limit of virtual time'
 }

@@ -120,7 +120,7 @@ test_out_of_memory() {
 
 test_no_disk() {
   local command
-  command=$(./run_x86-64.sh wordcount --accel tcg --net none --print) || fail "$command"
+  command=$(./run_x86-64.sh wordcount --accel tcg --net none --pvh --print) || fail "$command"
   command=$(sed -e "s/'-device' 'virtio-blk-pci,[^']*'//" <<<"$command")
   output=$(eval "timeout -s KILL 60 $command" 2>&1 </dev/null)
   expect_text 'wordcount: there is no text: this machine has no disk that the core has a driver for'

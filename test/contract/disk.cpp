@@ -1,6 +1,8 @@
 // The disk calls with every bad argument: the listed error, and a queue that works as before after each.
 // limit: 400
 // boot: --disk "$work/disk$(truncate -s 1M "$work/disk")"
+// boot: --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model ahci
+// boot: --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model nvme
 // boot: --native --disk "$work/disk$(truncate -s 1M "$work/disk")"
 // boot: --sim --disk "$work/disk$(truncate -s 1M "$work/disk")"
 #include "../boot/check.hpp"
@@ -17,6 +19,9 @@ constinit u64 memory_bytes = 0;
 constinit std::byte *buffer = nullptr;
 
 disk_record const &the_disk() { return info().disks[0]; }
+u32 disk_count() { return static_cast<u32>(info().disks.size()); }  // the one given, and perhaps what the machine boots from
+
+u32 queues_at_once() { return std::min(2u, the_disk().queue_max); }
 
 disk_op operation(u64 cookie, u8 kind = disk_read, u64 block = 0, u32 bytes = 512) {
   disk_op made{};
@@ -48,7 +53,7 @@ void reads(where at = where::current()) {
 
 void open_refuses() {
   auto const open = calling(core().disk_open);
-  for (u32 const none : {1u, 16u, 0x80000000u, ~0u}) open.refuses(error::no_such, none, 1, depth, memory, memory_bytes);
+  for (u32 const none : {disk_count(), 16u, 0x80000000u, ~0u}) open.refuses(error::no_such, none, 1, depth, memory, memory_bytes);
   for (u32 const queues : {0u, the_disk().queue_max + 1, 0x80000001u, ~0u}) {
     open.refuses(error::range, 0, queues, depth, memory, memory_bytes);
   }
@@ -60,8 +65,8 @@ void open_refuses() {
   for (u64 const bytes : {u64{0}, u64{1}, u64{depth} * the_disk().depth_bytes - 1}) {
     open.refuses(error::memory, 0, 1, depth, memory, bytes);
   }
-  u64 const two = u64{2} * depth * the_disk().depth_bytes;
-  open.refuses(error::memory, 0, 2, depth, memory, two - 1);
+  u64 const two = u64{queues_at_once()} * depth * the_disk().depth_bytes;
+  open.refuses(error::memory, 0, queues_at_once(), depth, memory, two - 1);
 }
 
 void closed_refuses() {
@@ -78,7 +83,7 @@ void closed_refuses() {
 template <typename Entry>
 void array_refuses(i64 (*routine)(u32, u32, Entry *, u32), Entry *array) {
   auto const call = calling(routine);
-  for (u32 const none : {1u, 16u, 0x80000000u, ~0u}) call.refuses(error::no_such, none, 0, array, 1);
+  for (u32 const none : {disk_count(), 16u, 0x80000000u, ~0u}) call.refuses(error::no_such, none, 0, array, 1);
   for (u32 const queue : {1u, 255u, 0x80000000u, ~0u}) call.refuses(error::no_such, 0, queue, array, 1);
   call.refuses(error::pointer, 0, 0, nullptr, 1);
   call.refuses(error::pointer, 0, 0, nullptr, 0);
@@ -94,11 +99,11 @@ void queue_refuses() {
   completion done{};
   array_refuses(core().disk_submit, ops);
   array_refuses(core().disk_reap, &done);
-  for (u32 const none : {1u, 0x80000000u, ~0u}) {
+  for (u32 const none : {disk_count(), 0x80000000u, ~0u}) {
     calling(core().disk_arm).refuses(error::no_such, none, 0);
-    calling(core().disk_arm).refuses(error::no_such, 0, none);
     calling(core().disk_close).refuses(error::no_such, none);
   }
+  for (u32 const none : {1u, 0x80000000u, ~0u}) calling(core().disk_arm).refuses(error::no_such, 0, none);
   calling(core().disk_open).refuses(error::busy, 0, 1, depth, memory, memory_bytes);
   reads();
 
@@ -126,7 +131,9 @@ void queue_refuses() {
     bad.flags = disk_more;
     wrong(error::range, bad);  // nothing follows
   }
-  for (u8 const kind : {u8{2}, u8{3}, u8{5}, u8{128}, u8{0xFF}}) wrong(error::range, operation(2, kind));
+  for (u8 const kind : {u8{2}, u8{3}, u8{5}, u8{10}, u8{12}, u8{14}, u8{128}, u8{0xFF}}) {
+    wrong(error::range, operation(2, kind));
+  }
   disk_op bad = operation(2, disk_flush, 0, 0);
   bad.flags = disk_more;
   wrong(error::range, bad);
@@ -134,22 +141,26 @@ void queue_refuses() {
 
 /// An operation of several entries that is wrong as a whole.
 void parts_refuse() {
-  disk_op parts[3] = {operation(1, disk_read, 0, 256), operation(0, disk_read, 0, 128), operation(0, disk_read, 0, 128)};
+  bool const pages = (the_disk().features & disk_pages) != 0;
+  disk_op parts[3] = {operation(1, disk_read, 0, 256), operation(0, disk_read, 0, pages ? 4096 : 128),
+                      operation(0, disk_read, 0, pages ? 256 : 128)};
+  if (pages) parts[0].address += page_bytes - 256;
+  u32 const last = parts[2].bytes;
   auto const submit = calling(core().disk_submit);
   parts[0].flags = parts[1].flags = disk_more;
   submit.gives(3, 0, 0, parts, 3);
   same(static_cast<i64>(finished().cookie), 1);
   submit.refuses(error::range, 0, 0, parts, 2);  // the last one is missing
-  parts[2].bytes = 129;
+  parts[2].bytes = last + 1;
   submit.refuses(error::range, 0, 0, parts, 3);
   parts[2].bytes = 0;
   submit.refuses(error::range, 0, 0, parts, 3);
-  parts[2].bytes = 0xFFFFFF80;  // the sum wraps
+  parts[2].bytes = 0u - last;  // the sum wraps
   submit.refuses(error::range, 0, 0, parts, 3);
-  parts[2].bytes = 128;
+  parts[2].bytes = last;
   parts[2].address = 0;
   submit.refuses(error::pointer, 0, 0, parts, 3);
-  parts[2].address = parts[0].address;
+  parts[2].address = address(buffer);
   parts[0].block = the_disk().blocks;
   submit.refuses(error::range, 0, 0, parts, 3);
   reads();
@@ -165,7 +176,7 @@ void all_room_is_left() {
 }  // namespace
 
 int main() {
-  that(info().disks.size() == 1, "there is not one disk");
+  that(disk_count() >= 1, "there is no disk");
   memory_bytes = u64{2} * depth * the_disk().depth_bytes;
   memory = take_pages(memory_bytes);
   buffer = take_pages(page_bytes);
@@ -179,7 +190,7 @@ int main() {
     all_room_is_left();
     calling(core().disk_close).gives(0, 0);
     closed_refuses();
-    calling(core().disk_open).gives(0, 0, 2, depth, memory, memory_bytes);
+    calling(core().disk_open).gives(0, 0, queues_at_once(), depth, memory, memory_bytes);
     reads();
     calling(core().disk_close).gives(0, 0);
   });

@@ -2,9 +2,10 @@
 // limit: 400
 // boot: --cores 2 -- -device virtio-rng-pci,disable-legacy=on,romfile=,addr=7
 // boot: --cores 2 -- -machine pc -device virtio-rng-pci,disable-legacy=on,romfile=,addr=7
+// boot: --bochs
+// boot: --native
+// boot: --sim
 #include "../boot/check.hpp"
-
-#include <algorithm>
 
 using namespace check;
 
@@ -45,15 +46,23 @@ void writes() {
   write.gives(0, 30 << 3, scratch, 4, 1);  // into the void
 }
 
+/// Functions where there can be none: the same with any devices.
+void nowhere() {
+  for (u32 const none : {u32{1} << 16, 0x80000000u, ~0u, u32{255} << 8}) {
+    calling(core().pci_read).refuses(error::no_such, none | device, 0, 4);
+    calling(core().pci_write).refuses(error::no_such, none | device, scratch, 1, 1);
+  }
+  for (u32 const none : {7u << 3 | 1, 29u << 3, 0x10000u | device, 0x80000000u | device}) {
+    calling(core().irq_route).refuses(error::no_such, none, 0, 0, event_program);
+  }
+  calling(core().irq_route).refuses(error::unsupported, ~u32{0}, 0, 0, event_program);
+}
+
 void refuses() {
   auto const write = calling(core().pci_write);
   auto const read = calling(core().pci_read);
   write.gives(0, device, scratch, 1, 0x5A);
   u32 const end = (info().features & machine_ecam) != 0 ? 4096 : 256;
-  for (u32 const none : {u32{1} << 16, 0x80000000u, ~0u, u32{255} << 8}) {
-    read.refuses(error::no_such, none | device, 0, 4);
-    write.refuses(error::no_such, none | device, scratch, 1, 1);
-  }
   for (u32 const width : {0u, 3u, 5u, 8u, 0x80000000u, ~0u}) {
     read.refuses(error::range, device, 0, width);
     read.refuses(error::range, device, scratch, width);
@@ -93,13 +102,9 @@ void routes() {
   same(before[6], static_cast<i64>(event_vector + event_count - 1));
   same(before[4] - before[0], 0x1000);  // APIC ids 0 and 1
 
-  for (u32 const none : {7u << 3 | 1, 29u << 3, 0x10000u | device, 0x80000000u | device}) {
-    route.refuses(error::no_such, none, 0, 0, event_program);
-  }
   for (u32 const none : {2u, 255u, 0x80000000u, ~0u}) route.refuses(error::no_such, device, 0, none, event_program);
   for (u32 const entry : {2u, 2048u, 0x80000000u, ~0u}) route.refuses(error::range, device, entry, 0, event_program);
   for (u32 const event : {0u, 1u, 31u, 32u, 0x80000000u, ~0u}) route.refuses(error::range, device, 0, 0, event);
-  route.refuses(error::unsupported, ~u32{0}, 0, 0, event_program);
   u32 const host_bridge = 0;  // has no interrupt of any kind
   route.refuses(error::unsupported, host_bridge, 0, 0, event_program);
   route.refuses(error::range, host_bridge, 1, 0, event_program);
@@ -109,7 +114,12 @@ void routes() {
 }  // namespace
 
 int main() {
-  with_and_without_interrupts([] {
+  bool has_device = false;
+  for (pci_record const &each : info().pci) has_device |= each.function == device && each.vendor == 0x1AF4;
+  if (!has_device) print("without the device of this test\n");
+  with_and_without_interrupts([=] {
+    nowhere();
+    if (!has_device) return;
     reads();
     writes();
     refuses();

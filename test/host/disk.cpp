@@ -1,6 +1,7 @@
 #include <exo/disk.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <numeric>
@@ -161,15 +162,104 @@ TEST_CASE("disk: an error ends the transfer after what is in flight") {
   CHECK(disk.write(lba{0}, back).error() == error::denied);
 }
 
-TEST_CASE("disk: a device that stops answering is given up") {
+TEST_CASE("disk: a device that stops answering is reset") {
   with_disk test;
-  test.disk.holds = true;
   auto opened = exo::disk::open(exo::disk_id{0});
   exo::disk_blocks disk = test.blocks(*opened, 20ms);
   std::vector<std::byte> back(512);
-  CHECK(disk.read(lba{0}, back).error() == error::timeout);
-  fake::finish(test.disk, 0);
-  CHECK(disk.read(lba{0}, back).error() == error::timeout);
+  for (int round = 0; round < 3; ++round) {
+    test.disk.holds = true;
+    CHECK(disk.read(lba{0}, back).error() == error::timeout);
+    CHECK(test.disk.queues[0].held.empty());
+    test.disk.holds = false;
+    CHECK(disk.read(lba{0}, back));
+  }
+}
+
+TEST_CASE("disk: operations of a stuck disk come back with one error, and the queue is empty") {
+  with_disk test;
+  auto opened = exo::disk::open(exo::disk_id{0}, 1, 16);
+  auto queue = opened->take_queue();
+  queue->be_patient(10ms);
+  CHECK(queue->deadline() == exo::no_deadline);
+  std::vector<std::byte> back(1024);
+  std::array operations{exo::read_op(lba{0}, std::span(back).first(512), 1), exo::read_op(lba{1}, std::span(back).last(512), 2),
+                        exo::read_op(lba{2}, std::span(back).first(512), 3)};
+  operations[0].flags = exo::disk_more;
+  test.disk.holds = true;
+  CHECK(queue->try_submit(operations) == 3u);
+  CHECK(queue->deadline() > exo::ticks());
+  exo::completion done[4];
+  fake::finish(test.disk, 0, 1);  // progress: the deadline starts anew
+  std::this_thread::sleep_for(20ms);
+  CHECK(queue->try_reap(done) == 1u);
+  CHECK(done[0].cookie == 1);
+  CHECK(queue->try_reap(done) == 0u);
+  std::this_thread::sleep_for(20ms);
+  CHECK(queue->try_reap(done).error() == error::timeout);
+  CHECK(queue->try_reap(done) == 0u);
+  std::this_thread::sleep_for(20ms);
+  CHECK(queue->try_reap(done) == 0u);  // nothing is in flight, so nothing is late
+  CHECK(test.disk.open);
+  test.disk.holds = false;
+  CHECK(queue->try_submit(std::span(operations).last(1)) == 1u);
+  CHECK(queue->try_reap(done) == 1u);
+  CHECK(done[0].cookie == 3);
+}
+
+TEST_CASE("disk: a stuck disk waits for all its queues before it is reset") {
+  with_disk test;
+  auto opened = exo::disk::open(exo::disk_id{0}, 2, 16);
+  auto one = opened->take_queue(), two = opened->take_queue();
+  one->be_patient(5ms);
+  test.disk.holds = true;
+  std::vector<std::byte> back(1024);
+  std::array first{exo::read_op(lba{0}, std::span(back).first(512), 1)}, second{exo::read_op(lba{1}, std::span(back).last(512), 2)};
+  exo::completion done[2];
+  SECTION("the other queue calls") {
+    for (int round = 0; round < 2; ++round) {
+      CHECK(one->try_submit(first) == 1u);
+      CHECK(two->try_submit(second) == 1u);
+      std::this_thread::sleep_for(10ms);
+      CHECK(one->try_reap(done).error() == error::busy);
+      CHECK(one->try_submit(first).error() == error::busy);
+      CHECK(test.disk.queues[1].held.size() == 1);  // not yet
+      CHECK(two->try_submit(second).error() == error::timeout);
+      CHECK(test.disk.queues[1].held.empty());
+      CHECK(one->try_reap(done).error() == error::timeout);
+      CHECK(one->try_reap(done) == 0u);
+      CHECK(two->try_reap(done) == 0u);
+    }
+  }
+  SECTION("the other queue goes") {
+    CHECK(one->try_submit(first) == 1u);
+    std::this_thread::sleep_for(10ms);
+    CHECK(one->try_reap(done).error() == error::busy);
+    { exo::disk_queue gone = std::move(*two); }
+    CHECK(one->try_reap(done).error() == error::timeout);
+  }
+  SECTION("the other queue never comes") {
+    exo::disk_blocks disk(std::move(*one), 5ms);
+    CHECK(disk.read(lba{0}, std::span(back).first(512)).error() == error::timeout);
+    test.disk.holds = false;
+    CHECK(disk.read(lba{0}, std::span(back).first(512)).error() == error::timeout);
+  }
+}
+
+TEST_CASE("disk: a disk that cannot be opened again stays closed") {
+  with_disk test;
+  auto opened = exo::disk::open(exo::disk_id{0}, 1, 16);
+  auto queue = opened->take_queue();
+  queue->be_patient(5ms);
+  test.disk.holds = true;
+  std::vector<std::byte> back(512);
+  std::array first{exo::read_op(lba{0}, back, 1)};
+  CHECK(queue->try_submit(first) == 1u);
+  std::this_thread::sleep_for(10ms);
+  exo::completion done[2];
+  test.disk.gone = true;
+  CHECK(queue->try_reap(done).error() == error::io);
+  CHECK(queue->try_submit(first).error() == error::io);
 }
 
 TEST_CASE("disk: a disk without interrupts is polled") {
@@ -180,11 +270,15 @@ TEST_CASE("disk: a disk without interrupts is polled") {
   auto opened = exo::disk::open(exo::disk_id{0});
   exo::disk_blocks disk = test.blocks(*opened);
   std::vector<std::byte> back(512);
+  std::atomic<bool> read = false;
   std::thread device([&] {
-    std::this_thread::sleep_for(5ms);
-    fake::finish(test.disk, 0);
+    while (!read) {
+      std::this_thread::sleep_for(5ms);
+      fake::finish(test.disk, 0);
+    }
   });
   CHECK(disk.read(lba{0}, back));
+  read = true;
   device.join();
 }
 

@@ -38,6 +38,7 @@ struct fake_disk {
   std::vector<std::byte> data;
   std::map<u64, error> bad_blocks;  // operations that touch one fail with this
   bool holds = false;               // completions wait until finish()
+  bool gone = false;                // it cannot be closed in time
   bool open = false;
   u32 depth = 0;
   std::size_t flushes = 0;
@@ -180,7 +181,9 @@ inline i64 disk_open(u32 disk, u32 queues, u32 depth, void *memory, u64 bytes) {
 
 inline i64 disk_close(u32 disk) {
   auto &disks = device_set::now().disks;
-  return disk >= disks.size() ? -error::no_such : close_device(*disks[disk]);
+  if (disk >= disks.size()) return -error::no_such;
+  i64 const closed = close_device(*disks[disk]);
+  return closed == 0 && disks[disk]->gone ? -error::timeout : closed;
 }
 
 /// How many entries the operation at the front has; 0 if it does not end within count.

@@ -1,6 +1,7 @@
 // The fake machine's state: cores are threads (the one that makes the machine is core 0), the console is a string.
 #pragma once
 
+#include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -99,6 +100,7 @@ class machine {
     exo::host_table = nullptr;
     exo::host_info = nullptr;
     exo::host_local = nullptr;
+    ASAN_UNPOISON_MEMORY_REGION(memory_, memory_bytes_);  // the next machine may get the same addresses
     munmap(memory_, memory_bytes_);
   }
 

@@ -102,3 +102,14 @@ TEST_CASE("pci: an interrupt raises an event of a core") {
   CHECK(exo::find_pci_device(0x8086, 0x29C0)->route(0, exo::core_id{0}, exo::event_program).error() ==
         error::unsupported);
 }
+
+TEST_CASE("pci: a block of ports has its first one, and as many as are asked for") {
+  with_functions at;
+  auto const nic = exo::find_pci_device(0x1AF4, 0x1041);
+  REQUIRE(nic);
+  CHECK(nic->ports(0, 32) == 0xC000);
+  CHECK(nic->ports(0, 33).error() == error::no_such);
+  CHECK(nic->ports(1, 1).error() == error::no_such);
+  CHECK(nic->ports(4, 1).error() == error::unsupported);
+  CHECK(nic->ports(6, 1).error() == error::range);
+}

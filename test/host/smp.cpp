@@ -1,11 +1,9 @@
+// sanitizer: thread
 #include <exo/smp.hpp>
 
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
-#include <memory>
-#include <mutex>
-#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -118,29 +116,6 @@ TEST_CASE("smp: parallel_for inside a job uses what is idle") {
   CHECK(sum == 2 * 499'500);
 }
 
-TEST_CASE("smp: a barrier lets nobody ahead") {
-  fake::machine machine({.cores = 4});
-  constexpr int phases = 200;
-  std::atomic<int> arrived = 0;
-  std::atomic<bool> wrong = false;
-  exo::barrier everyone(4);
-  exo::run_on_all([&] {
-    for (int phase = 1; phase <= phases; ++phase) {
-      ++arrived;
-      everyone.arrive_and_wait();
-      if (arrived < 4 * phase) wrong = true;
-      everyone.arrive_and_wait();
-      if (arrived != 4 * phase) wrong = true;
-      everyone.arrive_and_wait();
-    }
-  });
-  CHECK(!wrong);
-  CHECK(arrived == 4 * phases);
-  exo::barrier alone(1);
-  alone.arrive_and_wait();
-  alone.arrive_and_wait();
-}
-
 TEST_CASE("smp: a waiting core halts and is woken") {
   fake::machine machine({.cores = 2});
   exo::job slow([] { std::this_thread::sleep_for(50ms); });
@@ -149,54 +124,4 @@ TEST_CASE("smp: a waiting core halts and is woken") {
   exo::wake(core_id{0});  // a wake for something else ends nothing
   running->wait();
   CHECK(running->done());
-}
-
-TEST_CASE("lock: one at a time") {
-  fake::machine machine({.cores = 4});
-  exo::spin_lock lock;
-  u64 count = 0;
-  exo::run_on_all([&] {
-    for (int turn = 0; turn < 2000; ++turn) {
-      std::lock_guard const guard(lock);
-      ++count;
-    }
-  });
-  CHECK(count == 8000);
-  CHECK(lock.try_lock());
-  CHECK(!lock.try_lock());
-  lock.unlock();
-}
-
-TEST_CASE("ring: order, full, empty, elements that only move") {
-  exo::spsc_ring<std::unique_ptr<int>, 4> ring;
-  CHECK(!ring.try_pop());
-  for (int turn = 0; turn < 10; ++turn) {
-    for (int each = 0; each < 4; ++each) CHECK(ring.try_push(std::make_unique<int>(each)));
-    auto fifth = std::make_unique<int>(5);
-    CHECK(!ring.try_push(std::move(fifth)));
-    CHECK(fifth);
-    for (int each = 0; each < 4; ++each) CHECK(**ring.try_pop() == each);
-    CHECK(!ring.try_pop());
-  }
-  CHECK(ring.try_push(std::make_unique<int>(1)));  // destroyed with the ring
-}
-
-TEST_CASE("ring: between two cores") {
-  fake::machine machine({.cores = 2});
-  constexpr u64 count = 100'000;
-  exo::spsc_ring<u64, 64> ring;
-  exo::job producer([&] {
-    for (u64 each = 0; each < count; ++each) {
-      while (!ring.try_push(each)) std::this_thread::yield();
-    }
-  });
-  auto running = exo::run_on(core_id{1}, producer);
-  REQUIRE(running);
-  bool in_order = true;
-  for (u64 each = 0; each < count; ++each) {
-    std::optional<u64> got;
-    while (!(got = ring.try_pop())) std::this_thread::yield();
-    in_order = in_order && *got == each;
-  }
-  CHECK(in_order);
 }

@@ -111,7 +111,7 @@ struct entry<function, slot> {
     i64 const value = function(arguments...);
     core const &mine = *now.running();
     now.note(mine.number, slot, static_cast<u64>(value));
-    now.say("%s core %u %s %lld", mine.machine->how().name, mine.index, call_names[slot], static_cast<long long>(value));
+    now.say("%s core %u %s %ld", mine.machine->how().name, mine.index, call_names[slot], value);
     return value;
   }
 };

@@ -155,7 +155,8 @@ class computer {
     for (disk_device &each : disks) {
       std::ranges::fill(each.content, std::byte{0});
       if (each.how.file != nullptr) {
-        std::ifstream(each.how.file, std::ios::binary).read(reinterpret_cast<char *>(each.content.data()), static_cast<std::streamsize>(each.content.size()));
+        auto *const first = reinterpret_cast<char *>(each.content.data());
+        std::ifstream(each.how.file, std::ios::binary).read(first, static_cast<std::streamsize>(each.content.size()));
       }
       each.durable = each.content;
       each.unflushed.clear();
@@ -315,8 +316,11 @@ class computer {
     made.how = what;
     made.number = number;
     made.record = {.function = ~u32{0},
-                   .features = static_cast<u32>(what.read_only ? exo::disk_read_only : what.write_cache ? exo::disk_write_cache : 0),
-                   .blocks = what.blocks, .block_bytes = what.block_bytes, .entry_max = 126, .bytes_max = ~u32{0}, .queue_max = how_.cores,
+                   .features = static_cast<u32>(what.read_only     ? exo::disk_read_only
+                                                : what.write_cache ? exo::disk_write_cache
+                                                                   : 0),
+                   .blocks = what.blocks, .block_bytes = what.block_bytes, .entry_max = 126, .bytes_max = ~u32{0},
+                   .queue_max = how_.cores,
                    .depth_max = native::depth_most, .depth_bytes = 64, .interrupts = how_.interrupts};
     made.content.resize(what.blocks * what.block_bytes);
     disks.push_back(std::move(made));

@@ -37,7 +37,8 @@ inline i64 perform(computer &machine, disk_device &device, disk_device::operatio
   bool const fails = now.happens(kind::fail, device.number, device.how.fail, &amount);
   if (head.kind == exo::disk_flush) {
     if (fails) return -error::io;
-    auto const last = std::ranges::partition_point(device.unflushed, [&](auto const &each) { return each.done_at <= op.submitted; });
+    auto const is_before = [&](disk_device::write const &each) { return each.done_at <= op.submitted; };
+    auto const last = std::ranges::partition_point(device.unflushed, is_before);
     for (auto each = device.unflushed.begin(); each != last; ++each) {
       std::memcpy(&device.durable[each->block * device.how.block_bytes], each->bytes.data(), each->bytes.size());
     }
@@ -72,8 +73,8 @@ inline void complete(computer &machine, u32 disk, disk_device::operation const &
   i64 const done = perform(machine, device, op);
   exo::disk_op const &head = op.parts[0];
   now.note(machine.number(), head.block, static_cast<u64>(done));
-  now.say("%s disk %u kind %u block %llu: %lld", machine.how().name, disk, head.kind, static_cast<unsigned long long>(head.block),
-          static_cast<long long>(done));
+  now.say("%s disk %u kind %u block %lu: %ld", machine.how().name, disk, head.kind, head.block,
+          done);
   done_ring &ring = device.queues[op.queue];
   exo::completion const what{.cookie = head.cookie, .status = static_cast<exo::i32>(std::min<i64>(done, 0)),
                              .bytes = static_cast<u32>(std::max<i64>(done, 0))};

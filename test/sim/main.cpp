@@ -29,8 +29,8 @@ u64 number(char const *name, std::string_view text, u64 least, u64 most) {
   u64 value = 0;
   auto const [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (problem != std::errc() || end != text.data() + text.size() || value < least || value > most) {
-    refuse("%s '%s' is not a number of %llu to %llu.", name, std::string(text).c_str(), static_cast<unsigned long long>(least),
-           static_cast<unsigned long long>(most));
+    refuse("%s '%s' is not a number of %lu to %lu.", name, std::string(text).c_str(), least,
+           most);
   }
   return value;
 }
@@ -42,7 +42,10 @@ std::vector<fault> faults_of(std::string_view text) {
     text.remove_prefix(std::min(text.size(), word.size() + 1));
     if (word.empty() || word == "none") continue;
     auto const made = fault::from_text(word);
-    if (!made) refuse("'%s' is no fault: those are written KIND.OBJECT.ORDINAL, as a failing run prints them.", std::string(word).c_str());
+    if (!made) {
+      refuse("'%s' is no fault: those are written KIND.OBJECT.ORDINAL, as a failing run prints them.",
+             std::string(word).c_str());
+    }
     all.push_back(*made);
   }
   std::ranges::sort(all);
@@ -84,7 +87,9 @@ options read_options(int count, char **arguments) {
     } else if (name == "--disk") {
       std::error_code wrong;
       u64 const bytes = std::filesystem::file_size(value, wrong);
-      if (wrong || chosen.alone.disk_count == disks_most) refuse("'%s' is no file for a disk, or there are more than %u.", value, disks_most);
+      if (wrong || chosen.alone.disk_count == disks_most) {
+        refuse("'%s' is no file for a disk, or there are more than %u.", value, disks_most);
+      }
       chosen.alone.add_disk({.blocks = (bytes + 511) / 512, .file = value});
     } else {
       refuse("there is no option '%s'.", arguments[at - 1]);
@@ -163,7 +168,7 @@ u64 find_failure(stage &scene, options const &chosen, board &all) {
 struct trial {
   char failure[512];
   u32 count;
-  fault faults[4096];
+  fault faults[1 << 16];  // more are not shrunk
   u64 hash;
 };
 
@@ -172,8 +177,8 @@ std::string fails(stage &scene, u64 seed, std::vector<fault> const *only, trial 
   int const status = in_process([&] {
     verdict const came = scene.run(seed, only);
     came.failure.copy(out.failure, sizeof(out.failure) - 1);
-    out.count = static_cast<u32>(std::min(came.faults.size(), std::size(out.faults)));
-    std::copy_n(came.faults.begin(), out.count, out.faults);
+    out.count = static_cast<u32>(came.faults.size());
+    if (came.faults.size() <= std::size(out.faults)) std::ranges::copy(came.faults, out.faults);
     out.hash = came.hash;
   });
   if (status != 0) return "the program crashed the simulator, with status " + std::to_string(status);
@@ -217,8 +222,8 @@ int run_scenario(stage &scene, options const &chosen) {
     seed = find_failure(scene, chosen, all);
     double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (seed == never) {
-      std::printf("%s passes with seeds %llu to %llu (%.0f a minute; trace %016llx)\n", chosen.name.c_str(), static_cast<unsigned long long>(chosen.seed),
-                  static_cast<unsigned long long>(chosen.seed + chosen.seeds - 1), static_cast<double>(all.runs) / seconds * 60, static_cast<unsigned long long>(all.hash.load()));
+      std::printf("%s passes with seeds %lu to %lu (%.0f a minute; trace %016lx)\n", chosen.name.c_str(), chosen.seed,
+                  chosen.seed + chosen.seeds - 1, static_cast<double>(all.runs) / seconds * 60, all.hash.load());
       return 0;
     }
   }
@@ -230,31 +235,32 @@ int run_scenario(stage &scene, options const &chosen) {
       now.traces = true;
       scene.run(seed, only);
     }
-    std::printf("%s passes with seed %llu (%u faults; trace %016llx)\n", chosen.name.c_str(), static_cast<unsigned long long>(seed), first.count,
-                static_cast<unsigned long long>(first.hash));
+    std::printf("%s passes with seed %lu (%u faults; trace %016lx)\n", chosen.name.c_str(), seed, first.count,
+                first.hash);
     return 0;
   }
-  std::vector<fault> faults(first.faults, first.faults + first.count);
-  if (only == nullptr) {
+  std::vector<fault> faults;
+  bool const shrinks = only == nullptr && first.count <= std::size(first.faults);
+  if (shrinks) {
+    faults.assign(first.faults, first.faults + first.count);
     std::ranges::sort(faults);
     auto &last = shared<trial>();
     faults = shrink(scene, seed, failure, faults, last);
-  } else {
-    faults = *only;
   }
   in_process([&] {
     now.traces = chosen.trace;
-    scene.run(seed, &faults);
+    scene.run(seed, shrinks ? &faults : only);
     for (auto const &each : scene.computers()) {
       std::printf("--- %s printed:\n%s", each->how().name, each->output.c_str());
       if (!each->output.empty() && each->output.back() != '\n') std::printf("\n");
     }
     std::printf("---\n");
   });
-  std::printf("%s fails with seed %llu: %s\n", chosen.name.c_str(), static_cast<unsigned long long>(seed), failure.c_str());
-  std::printf("again, with its %u faults:  make sim SCENARIO=%s SEED=%llu\n", first.count, chosen.name.c_str(), static_cast<unsigned long long>(seed));
-  std::printf("with the %zu that it takes:  make sim SCENARIO=%s SEED=%llu FAULTS='%s' TRACE=1\n", faults.size(), chosen.name.c_str(), static_cast<unsigned long long>(seed),
-              text_of(faults).c_str());
+  std::printf("%s fails with seed %lu: %s\n", chosen.name.c_str(), seed, failure.c_str());
+  std::printf("again, with its %u faults:  make sim SCENARIO=%s SEED=%lu\n", first.count, chosen.name.c_str(), seed);
+  if (!shrinks) return failed_status;
+  std::printf("with the %zu that it takes:  make sim SCENARIO=%s SEED=%lu FAULTS='%s' TRACE=1\n", faults.size(),
+              chosen.name.c_str(), seed, text_of(faults).c_str());
   return failed_status;
 }
 
@@ -274,7 +280,7 @@ int run_program(stage &scene, options const &chosen) {
 int main(int count, char **arguments) {
   options const chosen = read_options(count, arguments);
   std::string folder = (std::filesystem::temp_directory_path() / "exo16-sim.XXXXXX").string();
-  if (mkdtemp(folder.data()) == nullptr) refuse("there is no folder to be made under %s.", std::filesystem::temp_directory_path().c_str());
+  if (mkdtemp(folder.data()) == nullptr) refuse("there is no folder to be made at %s.", folder.c_str());
   // In a process of its own, so that the folder goes whatever happens.
   int const status = in_process([&] {
     stage scene(chosen.path, folder);

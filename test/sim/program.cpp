@@ -51,7 +51,8 @@ int run(sim::main_fn main) noexcept {
 
 /// Memory of the machine; scenario() and check() belong to none.
 void *try_take(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) noexcept {
-  return machine == nullptr ? std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment) : exo::system_heap.take(bytes, alignment);
+  if (machine != nullptr) return exo::system_heap.take(bytes, alignment);
+  return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
 }
 
 void give(void *block) noexcept { machine == nullptr ? std::free(block) : exo::system_heap.give(block); }

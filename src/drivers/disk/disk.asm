@@ -13,7 +13,7 @@
 ; USES  rcx
 disk_check:
                 movzx   eax, byte [rdx + disk_op.kind]
-                mov     rdi, rdx
+                lea     rdi, [rdx + disk_op_size]
                 xor     ecx, ecx                ; bytes
                 cmp     al, disk_write
                 jb      .entry
@@ -21,17 +21,16 @@ disk_check:
                 test    byte [r8 + disk_record.features], disk_read_only
                 jnz     .unsupported
 .entry:
-                mov     rax, [rdi + disk_op.address]
+                mov     rax, [rdi + disk_op.address - disk_op_size]
                 test    rax, rax
                 jz      .pointer
                 test    [r8 + disk_record.address_mask], eax
                 jnz     .pointer
-                mov     eax, [rdi + disk_op.bytes]
+                mov     eax, [rdi + disk_op.bytes - disk_op_size]
                 add     rcx, rax
                 test    eax, eax
                 jz      .range
-                mov     al, [rdi + disk_op.flags]
-                add     rdi, disk_op_size
+                mov     al, [rdi + disk_op.flags - disk_op_size]
                 add     al, al                  ; disk_more
                 jnz     .range                  ; a flag besides
                 jnc     .inside
@@ -40,8 +39,9 @@ disk_check:
                 shr     eax, ENTRY_SHIFT
                 cmp     eax, [r8 + disk_record.entry_max]
                 jae     .range
+                add     rdi, disk_op_size
                 cmp     rdi, r11
-                jb      .entry
+                jbe     .entry
 .range:
                 push    -error_range
                 jmp     .refused
@@ -55,7 +55,6 @@ disk_check:
                 stc
                 ret
 .special:
-                lea     rdi, [rdx + disk_op_size]
                 cmp     [rdx + disk_op.flags], cl
                 jne     .range
                 cmp     al, disk_flush

@@ -124,63 +124,61 @@ virtio_blk_start:
 virtio_blk_submit:
                 call    ring_begin
                 mov     r8, [rsi + ring.record]
+                jmp     .next
 .op:
-                cmp     rdx, r11
-                jae     .publish
                 cmp     r10d, r9d
                 je      .publish                ; no slot is free
                 call    disk_check
                 jc      .refused
+                imul    eax, [r8 + disk_record.block_bytes]
+                xchg    eax, ecx
                 mov     eax, r10d
                 and     eax, [rsi + ring.mask]
-                movzx   edi, word [rsi + avail.ring + rax * 2]
-                lea     ecx, [rdi + BLK_STATUS] ; every data descriptor leads to the status, until one comes between
-                shl     ecx, 16
+                movzx   eax, word [rsi + avail.ring + rax * 2]
+                mov     edi, eax
                 shl     edi, DESC_SHIFT
+                mov     [rbp + rdi + slot.frame], ecx
+                lea     ecx, [rax + BLK_STATUS]
+                mov     [rbx + rdi + desc.next], cx     ; of a flush: the header leads to the status
+                shl     ecx, 16                 ; every data descriptor does so too, until one comes between
                 mov     rax, [rdx + disk_op.cookie]
                 mov     [rbp + rdi + slot.cookie], rax
-                mov     byte [rbp + rdi + slot.status], BLK_STATUS_PENDING
+                or      dword [rbp + rdi + slot.link], -1       ; SLOT_LAST; and status, BLK_STATUS_PENDING
                 mov     eax, [r8 + disk_record.block_bytes]
                 imul    rax, [rdx + disk_op.block]
                 shr     rax, 9                  ; BLK_SECTOR_BYTES
                 mov     [rbp + rdi + slot.header + virtio_blk_header.sector], rax
                 movzx   eax, byte [rdx + disk_op.kind]
                 mov     [rbp + rdi + slot.header + virtio_blk_header.kind], eax
-                push    rdi
                 cmp     al, disk_write
                 ja      .special
+                dec     word [rbx + rdi + desc.next]    ; the data
                 xor     al, disk_write
                 lea     ecx, [rcx + rax * 2 + DESC_NEXT]        ; and DESC_WRITE for a read
                 call    virtio_entries
-                mov     eax, [rsi + ring.op_bytes]
 .queue:
-                pop     rdi
-                mov     [rbp + rdi + slot.frame], eax
                 inc     r10d
                 add     rdx, disk_op_size
-                jmp     .op
-.special:                                       ; a flush's second descriptor is its status
-                or      word [rbp + rdi + slot.link], SLOT_LAST
+.next:
+                cmp     rdx, r11
+                jb      .op
+.publish:
+                jmp     virtio_publish
+.special:
                 cmp     al, disk_flush
-                lea     rax, [rbp + rdi + slot.status]
-                mov     dword [rbx + rdi + DATA + desc.bytes], 1
-                mov     cl, DESC_WRITE
-                je      .flush
-                mov     byte [rbx + rdi + DATA + desc.bytes], VIRTIO_BLK_RANGE_BYTES
-                mov     cl, DESC_NEXT
-                inc     rax                     ; virtio_blk_range
-.flush:
-                mov     [rbx + rdi + DATA + desc.address], rax
+                je      .queue
+                dec     word [rbx + rdi + desc.next]    ; the range
+                inc     ecx                     ; DESC_NEXT
                 mov     [rbx + rdi + DATA + desc.flags], ecx
-                mov     rax, [rbp + rdi + slot.header + virtio_blk_header.sector]
-                mov     [rbp + rdi + virtio_blk_range.sector], rax
-                mov     eax, [rdx + disk_op.bytes]
-                shr     eax, 9                  ; BLK_SECTOR_BYTES
-                mov     [rbp + rdi + virtio_blk_range.sectors], rax     ; flags: 0
-                xor     eax, eax                ; bytes to be written besides the status
+                mov     dword [rbx + rdi + DATA + desc.bytes], VIRTIO_BLK_RANGE_BYTES
+                lea     rax, [rbp + rdi + virtio_blk_range.sector]
+                mov     [rbx + rdi + DATA + desc.address], rax
+                mov     rcx, [rbp + rdi + slot.header + virtio_blk_header.sector]
+                mov     [rax], rcx
+                mov     ecx, [rdx + disk_op.bytes]
+                shr     ecx, 9                  ; BLK_SECTOR_BYTES
+                mov     [rax + virtio_blk_range.sectors - virtio_blk_range.sector], rcx     ; flags: 0
                 jmp     .queue
 .refused:
                 push    rax
                 jmp     virtio_fail
-.publish:
-                jmp     virtio_publish

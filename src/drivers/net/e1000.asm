@@ -1,5 +1,5 @@
 ; Intel e1000: one queue pair of legacy descriptors, which all of Intel's gigabit NICs have in common: 82544 to 82547,
-; 82571 to 82583, those of the chipsets (I217 to I219), and 82575 to 82580, I350, I210.
+; 82571 to 82583, those of newer chipsets (I217 to I219), and 82576, 82580, I350, I210.
 ;
 ; A ring's memory, 128 bytes for a frame of depth, comes from the program:
 ;
@@ -16,7 +16,6 @@
 ;       §7, §10; I210 datasheet §7.1.4.1, §7.2.2.1 (legacy descriptors)
 
 E1000_VENDOR            equ 0x8086
-E1000_82574             equ 0x10d3
 E1000_REGISTERS_BYTES   equ 0x20000
 E1000_RESET_US          equ 20000               ; after which the EEPROM has been read again
 E1000_BUFFER_BYTES      equ 1522                ; longest frame without RCTL.LPE: two VLAN tags, or one and the FCS
@@ -33,10 +32,8 @@ E1000_STATUS_SPEED      equ 3 << 6              ; 10, 100, 1000, 1000
 E1000_ICR               equ 0x00c0
 E1000_IMS               equ 0x00d0
 E1000_IMC               equ 0x00d8
-E1000_IVAR              equ 0x00e4
-E1000_IVAR_ONE          equ 8 << 8 | 8          ; both rings' causes to MSI-X entry 0
-E1000_CAUSE_RX          equ 1 << 7 | 1 << 20    ; RXT0, and with MSI-X RxQ0
-E1000_CAUSE_TX          equ 1 << 0 | 1 << 22    ; TXDW, and with MSI-X TxQ0
+E1000_CAUSE_RX          equ 1 << 7              ; RXT0
+E1000_CAUSE_TX          equ 1 << 0              ; TXDW
 E1000_RCTL              equ 0x0100
 E1000_RCTL_RUN          equ 1 << 1 | 1 << 3 | 1 << 4 | 1 << 15 | 1 << 26        ; EN, UPE, MPE, BAM, SECRC: all frames, no FCS
 E1000_TCTL              equ 0x0400
@@ -44,10 +41,8 @@ E1000_TCTL_RUN          equ 1 << 1 | 1 << 3 | 0x0f << 4 | 0x40 << 12    ; EN, PS
 E1000_TIPG              equ 0x0410
 E1000_TIPG_COPPER       equ 8 | 8 << 10 | 6 << 20
 E1000_RAL               equ 0x5400
-E1000_RAH               equ 0x5404
 E1000_RINGS             equ 0x2800              ; receive; transmit E1000_RING_STEP higher
-E1000_RING_STEP_BIT     equ 12                  ; 0 in the address of the first, 1 of the second
-E1000_RING_STEP         equ 1 << E1000_RING_STEP_BIT
+E1000_RING_STEP         equ 0x1000
 E1000_BASE_LOW          equ 0x00
 E1000_BASE_HIGH         equ 0x04
 E1000_LENGTH            equ 0x08
@@ -112,39 +107,31 @@ e1000_driver:                                   ; struct nic_driver
 E1000_ID_FIRST          equ 0x1000
 %assign e1000_next_id E1000_ID_FIRST
 e1000_ids:
-                E1000_IDS 0x1008, 0x1009        ; 82544
-                E1000_IDS 0x100c, 0x101a        ; 82544, 82540, 82545, 82546, 82541, 82547
+                E1000_IDS 0x100c, 0x101a        ; 82544 (copper), 82540, 82545, 82546, 82541, 82547
                 E1000_IDS 0x101d, 0x101e        ; 82546, 82540
                 E1000_IDS 0x1026, 0x1028        ; 82545
-                E1000_IDS 0x1049, 0x104d        ; ICH8
                 E1000_IDS 0x105e, 0x1060        ; 82571
                 E1000_IDS 0x1075, 0x107f        ; 82547, 82541, 82546, 82572
                 E1000_IDS 0x108a, 0x108c        ; 82546, 82573
-                E1000_IDS 0x1096, 0x1096        ; 80003
-                E1000_IDS 0x1098, 0x109a        ; 80003, 82546, 82573
+                E1000_IDS 0x109a, 0x109a        ; 82573
                 E1000_IDS 0x10a4, 0x10a5        ; 82571
-                E1000_IDS 0x10a7, 0x10a7        ; 82575
-                E1000_IDS 0x10a9, 0x10a9
                 E1000_IDS 0x10b5, 0x10b5        ; 82546
-                E1000_IDS 0x10b9, 0x10bd        ; 82572, 80003, 82571, ICH9
-                E1000_IDS 0x10bf, 0x10c0        ; ICH9
-                E1000_IDS 0x10c2, 0x10c5        ; ICH9, ICH8
+                E1000_IDS 0x10b9, 0x10b9        ; 82572
                 E1000_IDS 0x10c9, 0x10c9        ; 82576
-                E1000_IDS 0x10cb, 0x10ce        ; ICH9, ICH10
                 E1000_IDS 0x10d3, 0x10d3        ; 82574
-                E1000_IDS 0x10d5, 0x10d6        ; 82571, 82575
+                E1000_IDS 0x10d5, 0x10d5        ; 82571
                 E1000_IDS 0x10d9, 0x10da        ; 82571
-                E1000_IDS 0x10de, 0x10df        ; ICH10
-                E1000_IDS 0x10e5, 0x10e8        ; ICH9, 82576
+                E1000_IDS 0x10e6, 0x10e8        ; 82576
                 E1000_IDS 0x10ea, 0x10eb        ; PCH
                 E1000_IDS 0x10ef, 0x10f0
-                E1000_IDS 0x10f5, 0x10f6        ; ICH9, 82574
-                E1000_IDS 0x1501, 0x1503        ; ICH8, PCH2
+                E1000_IDS 0x10f6, 0x10f6        ; 82574
+                E1000_IDS 0x1502, 0x1503        ; PCH2
                 E1000_IDS 0x150a, 0x150a        ; 82576
                 E1000_IDS 0x150c, 0x1511        ; 82583, 82576, 82580
                 E1000_IDS 0x1516, 0x1516        ; 82580
                 E1000_IDS 0x1518, 0x1518        ; 82576
-                E1000_IDS 0x1521, 0x1527        ; I350, ICH10, 82576, 82580
+                E1000_IDS 0x1521, 0x1524        ; I350
+                E1000_IDS 0x1526, 0x1527        ; 82576, 82580
                 E1000_IDS 0x1533, 0x1533        ; I210
                 E1000_IDS 0x1536, 0x153b        ; I210, I211, I217
                 E1000_IDS 0x1546, 0x1546        ; I350
@@ -181,7 +168,7 @@ e1000_start:
 .none:
                 ret
 .known:
-                cmp     qword [r12 + pci_record.bar_bytes], E1000_REGISTERS_BYTES
+                cmp     word [r12 + pci_record.bar_bytes + 2], E1000_REGISTERS_BYTES >> 16
                 jb      .none
                 mov     edi, info + machine_info.nics
                 call    device_add
@@ -195,9 +182,9 @@ e1000_start:
                 call    e1000_stop              ; the firmware may have left it busy
                 mov     edi, [rbx + device.record]
                 add     edi, nic_record.mac     ; offloads: none
-                mov     eax, [rsi + E1000_RAL]
-                stosd
-                mov     eax, [rsi + E1000_RAH]
+                mov     si, E1000_RAL           ; see e1000_open
+                movsd
+                lodsd                           ; RAH
                 stosw
                 mov     eax, MTU_DEFAULT
                 stosw
@@ -208,11 +195,8 @@ e1000_start:
                 stosd
                 mov     ax, E1000_DEPTH_BYTES
                 stosd
-                cmp     word [r12 + pci_record.device], E1000_82574
-                je      .msix
-                and     dword [r12 + pci_record.msix], 0        ; 82575 and later have other causes then: MSI, or the line
-.msix:
-                push    rdi
+                and     dword [r12 + pci_record.msix], 0        ; one ring pair needs one message: MSI, or the line. With MSI-X
+                push    rdi                     ; each family has causes of its own
                 mov     edi, [r12 + pci_record.function]
                 xor     esi, esi
                 call    irq_possible
@@ -246,7 +230,8 @@ e1000_open:
                 js      .done
                 shl     ebp, 5                  ; bytes of the descriptors
                 mov     rbx, [r8 + e1000.registers]
-                lea     rdx, [rbx + E1000_RINGS]
+                mov     rdx, rbx                ; registers lie at multiples of their size, 128 KiB or more:
+                mov     dh, E1000_RINGS >> 8    ; parts of the address can be replaced
                 mov     esi, e1000_ring_rows
                 lea     r10, [r8 + device.rings]
 .ring:                                          ; fills in struct ring
@@ -260,7 +245,7 @@ e1000_open:
                 xor     eax, eax
                 mov     [rdx + E1000_HEAD], eax
                 mov     [rdx + E1000_TAIL], eax
-                stosd                           ; number: all has MSI-X entry 0
+                stosd                           ; number
                 mov     rax, [r8 + device.record]
                 stosq                           ; record
                 stosq
@@ -288,14 +273,18 @@ e1000_open:
                 movsd                           ; flags_none
                 stosd                           ; armed
                 bts     dword [rdx + E1000_DCTL], E1000_DCTL_ENABLE_BIT
-                add     rdx, E1000_RING_STEP
                 add     r10, 8
-                bt      edx, E1000_RING_STEP_BIT
-                jc      .ring
+                add     dh, E1000_RING_STEP >> 8
+                cmp     dh, E1000_RINGS + 2 * E1000_RING_STEP >> 8
+                jne     .ring
                 mov     dword [rbx + E1000_TIPG], E1000_TIPG_COPPER
                 mov     dword [rbx + E1000_TCTL], E1000_TCTL_RUN
                 or      dword [rbx + E1000_CTRL], E1000_CTRL_LINK
-                mov     dword [rbx + E1000_RCTL], E1000_RCTL_RUN
+                mov     eax, E1000_RCTL_RUN
+                mov     [rbx + E1000_RCTL], eax
+                cmp     [rbx + E1000_RCTL], eax
+                jne     e1000_close.gone        ; it may read as 0 for ever
+                xor     eax, eax
 .done:
                 ret
 
@@ -470,7 +459,7 @@ e1000_reap:
                 jmp     ring_end
 
 ; -----------------------------------------------------------------------------
-; Lets rings interrupt this core, unless work is there already. No completion is lost:
+; Lets a ring interrupt this core, unless work is there already. No completion is lost:
 ;
 ; The causes of before are cleared, then their interrupt is turned on, then the next descriptor is looked at. The device
 ; writes a descriptor before it sets the cause. So if the look misses it, its cause comes after that, and finds the
@@ -479,32 +468,18 @@ e1000_reap:
 ;
 ; A line is unmasked after the device has let go of it (irq_route).
 ;
-; IN    r8 device, esi receive ring, edx rings
+; IN    r8 device, esi ring
 ; OUT   rax as nic_arm
 ; USES  scratch
 e1000_arm:
-                shr     edx, 1                  ; ring_rx
-                jnc     .transmit
-                push    rdx
-                call    .one
-                pop     rdx
-                test    eax, eax
-                jnz     .done
-                test    edx, edx                ; ring_tx
-                jz      .done
-                xor     esi, esi
-.transmit:
-                inc     esi
-.one:
-                mov     rdi, [r8 + e1000.registers]
-                mov     dword [rdi + E1000_IVAR], E1000_IVAR_ONE
                 mov     rsi, [r8 + device.rings + rsi * 8]
+                mov     rdx, [r8 + e1000.registers]
                 mov     eax, [rsi + e1000_ring.cause]
                 mov     [rsi + e1000_ring.armed], eax
-                mov     [rdi + E1000_ICR], eax
-                mov     ecx, [rdi + E1000_STATUS]
-                mov     [rdi + E1000_IMS], eax
-                mov     ecx, [rsi + ring.number]
+                mov     [rdx + E1000_ICR], eax
+                mov     ecx, [rdx + E1000_STATUS]
+                mov     [rdx + E1000_IMS], eax
+                xor     edi, edi                ; its one message
                 call    ring_route
                 mov     eax, [rsi + ring.used_index]
                 cmp     eax, [rsi + ring.avail_index]
@@ -516,7 +491,6 @@ e1000_arm:
                 ret
 .none:
                 xor     eax, eax
-.done:
                 ret
 
 ; -----------------------------------------------------------------------------

@@ -33,7 +33,7 @@ endstruc
 virtio_net_driver:                              ; struct nic_driver
                 dw      virtio_net_open - core_start_phys, virtio_close - core_start_phys
                 dw      virtio_net_post - core_start_phys, virtio_reap - core_start_phys
-                dw      virtio_net_arm - core_start_phys, virtio_net_link - core_start_phys
+                dw      virtio_arm - core_start_phys, virtio_net_link - core_start_phys
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx entries, ecx count
@@ -228,27 +228,6 @@ virtio_net_open:
                 call    virtio_close
                 pop     rax
                 test    eax, eax
-.done:
-                ret
-
-; -----------------------------------------------------------------------------
-; IN    r8 device, esi receive ring, edx rings
-; OUT   rax as nic_arm
-virtio_net_arm:
-                shr     edx, 1                  ; ring_rx
-                jnc     .transmit
-                push    rsi
-                push    rdx
-                call    virtio_arm
-                pop     rdx
-                pop     rsi
-                test    eax, eax
-                jnz     .done
-                test    edx, edx                ; ring_tx
-                jz      .done
-.transmit:
-                inc     esi
-                jmp     virtio_arm
 .done:
                 ret
 

@@ -1,0 +1,111 @@
+// What every block device has to do, for tests of drivers: whole blocks of any count anywhere, any memory, the last block,
+// and refusals that change nothing. The device's content is lost.
+#pragma once
+
+#include <exo/block.hpp>
+
+#include <algorithm>
+#include <cstring>
+
+#include "check.hpp"
+
+namespace check {
+
+/// Another word for each place and round.
+inline u64 block_pattern(u64 place, u64 round) noexcept { return (place + round) * 0x9E3779B97F4A7C15 ^ round << 40; }
+
+inline void fill_blocks(std::span<std::byte> memory, u64 first_byte, u64 round) noexcept {
+  for (u64 at = 0; at < memory.size(); at += 8) {
+    u64 const word = block_pattern(first_byte + at, round);
+    std::memcpy(memory.data() + at, &word, 8);
+  }
+}
+
+inline bool holds_blocks(std::span<std::byte const> memory, u64 first_byte, u64 round) noexcept {
+  for (u64 at = 0; at < memory.size(); at += 8) {
+    u64 const word = block_pattern(first_byte + at, round);
+    if (std::memcmp(memory.data() + at, &word, 8) != 0) return false;
+  }
+  return true;
+}
+
+template <typename T>
+i64 status_of(result<T> const &outcome) noexcept {
+  return outcome ? 0 : -static_cast<i64>(outcome.error());
+}
+
+/// Writes and reads back `count` blocks at `first`, in memory that begins `shift` bytes behind a page.
+template <block_device Device>
+void blocks_come_back(Device &device, std::byte *memory, u64 first, u64 count, u64 shift, u64 round,
+                      where at = where::current()) {
+  u64 const bytes = count * device.block_bytes();
+  std::span const part(memory + shift, bytes);
+  fill_blocks(part, first * device.block_bytes(), round);
+  same(status_of(device.write(lba{first}, part)), 0, at);
+  std::ranges::fill(part, std::byte{0x5A});
+  std::byte const behind = memory[shift + bytes];
+  same(status_of(device.read(lba{first}, part)), 0, at);
+  that(memory[shift + bytes] == behind, "a read went on behind its memory", at);
+  if (!holds_blocks(part, first * device.block_bytes(), round)) fail(at, "other data; block, count", first, count);
+}
+
+template <block_device Device>
+void a_block_device_works(Device &device) {
+  constexpr u64 most_bytes = u64{1} << 20;
+  u64 const unit = device.block_bytes(), blocks = device.blocks();
+  std::byte *const memory = take_pages(most_bytes + 2 * page_bytes);
+  u64 round = 0;
+  for (u64 count = 1; count * unit <= most_bytes && count <= blocks; count = count * 3 + 1) {
+    for (u64 const first : {u64{0}, u64{1}, blocks / 2, blocks - count}) {
+      if (first + count > blocks) continue;
+      for (u64 const shift : {0, 2, 1, 511}) blocks_come_back(device, memory, first, count, shift, ++round);
+    }
+  }
+  same(status_of(device.flush()), 0);
+
+  // What lies beside a write stays.
+  blocks_come_back(device, memory, 0, 8, 0, ++round);
+  u64 const before = round;
+  blocks_come_back(device, memory, 3, 2, 0, ++round);
+  same(status_of(device.read(lba{0}, {memory, 8 * unit})), 0);
+  that(holds_blocks({memory, 3 * unit}, 0, before) && holds_blocks({memory + 5 * unit, 3 * unit}, 5 * unit, before),
+       "a write changed its neighbours");
+  that(holds_blocks({memory + 3 * unit, 2 * unit}, 3 * unit, round), "a write was lost");
+
+  // Refused, and nothing is changed.
+  i64 const range = -static_cast<i64>(error::range);
+  for (u64 const first : {blocks, blocks + 1, u64{1} << 48, ~u64{0}}) {
+    same(status_of(device.read(lba{first}, {memory, unit})), range);
+    same(status_of(device.write(lba{first}, {memory, unit})), range);
+  }
+  same(status_of(device.write(lba{blocks - 1}, {memory, 2 * unit})), range);
+  same(status_of(device.read(lba{0}, {memory, unit - 1})), range);
+  same(status_of(device.write(lba{0}, {memory, unit + 8})), range);
+  same(status_of(device.read(lba{blocks}, {memory, 0})), 0);
+  same(status_of(device.read(lba{0}, {memory, 8 * unit})), 0);
+  that(holds_blocks({memory, 3 * unit}, 0, before), "a refused write changed the disk");
+  same(status_of(device.flush()), 0);
+}
+
+/// Fills the whole device with the pattern of a round, for a comparison on the host, and reads all of it back.
+template <block_device Device>
+void a_block_device_is_filled(Device &device, u64 round) {
+  constexpr u64 chunk_bytes = u64{1} << 18;
+  static std::byte *const memory = take_pages(chunk_bytes);
+  u64 const unit = device.block_bytes(), step = chunk_bytes / unit;
+  for (u32 pass = 0; pass < 2; ++pass) {
+    for (u64 first = 0; first < device.blocks(); first += step) {
+      std::span const part(memory, std::min(step, device.blocks() - first) * unit);
+      if (pass == 0) {
+        fill_blocks(part, first * unit, round);
+        same(status_of(device.write(lba{first}, part)), 0);
+      } else {
+        same(status_of(device.read(lba{first}, part)), 0);
+        that(holds_blocks(part, first * unit, round), "the device reads as something else");
+      }
+    }
+    same(status_of(device.flush()), 0);
+  }
+}
+
+}  // namespace check

@@ -1,0 +1,77 @@
+# NICs whose tests need the host: links, removal, and frames through two TAP devices. Monitor and machine: monitor.bash.
+# limit: 200
+source test/boot/monitor.bash
+
+# changed DEVICE: link and presence of QEMU's device change while it is busy.
+changed() {
+  compile changes -I test/boot <test/boot/nic_changes.cpp
+  shown bios "$elf" -machine pc -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 \
+    -device "$1,id=gone,netdev=a" -device "$1,netdev=b"
+  says busy
+  echo set_link gone off >&$monitor
+  says "link down"
+  echo set_link gone on >&$monitor
+  says "link up"
+  echo device_del gone >&$monitor
+  ends 100
+  expect_status 0
+  expect_text "gone, and the other one is there"
+}
+
+test_virtio_changed() {
+  changed virtio-net-pci,disable-legacy=on,romfile=
+}
+test_e1000_changed() {
+  changed e1000,romfile=
+}
+
+# Two TAP devices, exo0 here and exo1 in a namespace behind the program that forwards between them.
+forwarded() {
+  local far report tries options
+  ip tuntap add exo1 mode tap ${1-} && ip link set exo1 up || fail "there is no second TAP device to be had"
+  boot forward $forward_options --net tap:exo0 --net tap:exo1 --args "seconds=60"
+  wait_for "$work/console" "forward: " 60
+  unshare --net sleep 100 &
+  far=$!
+  for ((tries = 100; tries > 0; tries--)); do
+    [ "$(readlink /proc/$far/ns/net)" = "$(readlink /proc/self/ns/net)" ] || break
+    sleep 0.05
+  done
+  ip link set exo1 netns $far || fail "exo1 does not go into its namespace"
+  nsenter --net=/proc/$far/ns/net ip address add 10.0.2.15/24 dev exo1
+  nsenter --net=/proc/$far/ns/net ip link set exo1 up
+  for options in "-c 3 -i 0.2" "-f -l 16 -c 2000" "-f -l 16 -c 2000 -s 1472" "-f -c 500 -s 18"; do
+    report=$(ping -n -q -W 5 $options 10.0.2.15) && [[ $report == *' 0% packet loss'* ]] || fail "$report"
+  done
+  grep -q 'frames/s' "$work/console" || fail "it prints no frames per second: $(cat "$work/console")"
+  kill $far
+}
+
+test_forward_virtio() {
+  export forward_options="--cores 2"
+  in_network forwarded
+}
+test_forward_queues() {
+  export forward_options="--cores 2"
+  in_network forwarded multi_queue
+}
+test_forward_e1000() {
+  export forward_options="--nic-model e1000"
+  in_network forwarded
+}
+test_forward_e1000e() {
+  export forward_options="--nic-model e1000e"
+  in_network forwarded
+}
+
+test_forward_needs_two() {
+  run forward --net user
+  expect_status 2
+  expect_text "forward: needs two NICs, and here is 1. Give --net twice."
+  run forward --net user --net user --args "minutes=1"
+  expect_status 2
+  expect_text "unknown argument minutes=1; known is seconds=N"
+  run forward --net user --net user --args "seconds=2"
+  expect_status 0
+  expect_text "0 frames/s"
+}

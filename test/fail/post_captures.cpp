@@ -1,0 +1,10 @@
+// expect: no matching function for call to 'try_post
+#include <exo/run.hpp>
+
+bool send(int value) {
+#ifndef EXO_WRONG
+  return exo::try_post(exo::core_id{1}, [](int) noexcept {}, value).has_value();
+#else
+  return exo::try_post(exo::core_id{1}, [&value]() noexcept { ++value; }).has_value();
+#endif
+}
