@@ -529,8 +529,8 @@ virtio_reap:
 .free:
                 and     word [rbp + rdi + slot.link], SLOT_FREE
                 inc     r9d
-                test    byte [rsi + ring.data_flags], DESC_WRITE
-                jz      .completion
+                cmp     dword [rsi + ring.data_flags], DESC_WRITE
+                jne     .completion
                 movlps  xmm1, [rbx + rdi + DATA + desc.address]
                 movhps  xmm1, [rbp + rdi + slot.cookie]
                 movups  xmm0, [rbp + rdi + slot.frame]
@@ -556,8 +556,7 @@ virtio_reap:
 .completion:
                 mov     rax, [rbp + rdi + slot.cookie]
                 mov     [rdx + completion.cookie], rax
-                cmp     dword [rsi + ring.data_flags], 0
-                jne     .sent
+                ja      .sent                   ; SENDS
                 movzx   eax, byte [rbp + rdi + slot.status]
                 neg     eax
                 sbb     eax, eax
