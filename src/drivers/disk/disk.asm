@@ -90,3 +90,46 @@ disk_check:
                 cmp     rcx, rax
                 jb      .range
                 ret
+
+; -----------------------------------------------------------------------------
+; Waits until a bit of a register or of memory is as wanted.
+;
+; IN    rsi  address     eax  number of the bit from there, signed     r9d  0 or -1: what it has to be
+;       edi  microseconds
+; OUT   CF set if it is not
+; USES  rax rcx rdx rdi
+disk_wait:
+                push    rax
+                call    time_after
+                pop     rdi
+                xchg    rax, rcx
+.again:
+                call    time_now
+                bt      [rsi], edi
+                sbb     edx, edx
+                cmp     edx, r9d
+                je      .done
+                pause
+                cmp     rax, rcx
+                jb      .again
+                stc
+.done:
+                ret
+
+; -----------------------------------------------------------------------------
+; Writes the fields that end a record, when its device can do all that an interrupt takes.
+;
+; IN    rdi queue_max; eax its value, ecx depth_max, edx depth_bytes, esi entry as irq_route takes it, r12 pci_record
+; USES  scratch
+disk_limits:
+                stosd
+                xchg    eax, ecx
+                stosd
+                xchg    eax, edx
+                stosd
+                push    rdi
+                mov     edi, [r12 + pci_record.function]
+                call    irq_possible
+                pop     rdi
+                stosd
+                ret
