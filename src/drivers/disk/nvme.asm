@@ -80,7 +80,7 @@ struc nvme_controller, -(2 << NVME_COMMAND_SHIFT)
 .commands:              resb 2 << NVME_COMMAND_SHIFT
 .function:              resd 1
 .patience_us:           resd 1
-.registers:             resq 1
+.doorbells:             resq 1
 .next:                  resd 1                  ; offset of the command to give next; below 0: it has to be enabled
                         resb PAGE_BYTES - 20 - (2 << NVME_COMMAND_SHIFT)
 .completions:
@@ -93,9 +93,11 @@ struc nvme
 .namespace:             resd 1
 .first:                 resd 1                  ; its first queue
 endstruc
+NVME_SLOTS              equ ring.free_end       ; their number - 1; from here on as nvme_open fills them in
 NVME_FREE               equ ring.used           ; bits of the slots that are free
-NVME_PHASE              equ ring.data_flags     ; phase bit of the completions to come
-NVME_READ_ALL           equ ring.op             ; first 8 bytes of a read command
+NVME_DOORBELL           equ ring.desc
+NVME_READ_ALL           equ ring.slots          ; first 8 bytes of a read command
+NVME_PHASE              equ ring.data_flags     ; in the phase bit: 0 if it is 1 in completions to come
 NVME_ARMED              equ ring.bytes_min
 NVME_MASK               equ ring.bytes_span     ; control word of its MSI-X entry
 
@@ -114,6 +116,30 @@ nvme_driver:                                    ; struct disk_driver
                 dw      nvme_open - core_start_phys, nvme_close - core_start_phys
                 dw      nvme_submit - core_start_phys, nvme_reap - core_start_phys
                 dw      nvme_arm - core_start_phys
+
+; -----------------------------------------------------------------------------
+; Gives a command at boot. If it fails, disables the controller and returns from nvme_start itself.
+;
+; IN    rbx  controller     eax opcode, edx namespace, ecx cdw10, r9d cdw11
+;       ecx  what nvme_identify is to find out, which is what of edx; nvme_identify_all: of no namespace
+; OUT   rsi  what it found out     edx  result
+; USES  rax rcx rdi r9
+nvme_identify_all:
+                xor     edx, edx
+nvme_identify:
+                lea     esi, [rcx + NVME_IDENTIFIED / PAGE_BYTES]
+                shl     esi, 12
+                push    NVME_ADMIN_IDENTIFY
+                pop     rax
+nvme_command_boot:
+                push    rsi
+                call    nvme_admin
+                pop     rsi
+                jns     nvme_start.none
+                pop     rax
+                jmp     nvme_stop
+nvme_start.none:
+                ret
 
 ; -----------------------------------------------------------------------------
 ; Starts a controller and registers its namespaces.
@@ -149,24 +175,23 @@ nvme_start:
                 inc     edx
                 imul    eax, edx, NVME_CAP_TIMEOUT_US
                 stosd                           ; patience_us
-                xchg    rax, rsi
-                stosq                           ; registers
+                lea     rax, [rsi + nvme_registers.doorbells]
+                stosq
                 call    nvme_enable
                 js      .none
                 push    1                       ; the controller
                 pop     rcx
-                call    .identify
+                call    nvme_identify_all
                 push    2                       ; the active namespaces
                 pop     rcx
-                xor     edx, edx
-                call    .identify
+                call    nvme_identify_all
                 mov     r13d, esi
                 push    NVME_FEATURE_QUEUES
                 pop     rcx
                 mov     r9d, (DEVICE_QUEUES_MAX - 1) * 0x10001
                 push    NVME_ADMIN_SET_FEATURES
                 pop     rax
-                call    .command
+                call    nvme_command_boot
                 movzx   eax, dx                 ; submission queues - 1; of the other kind there are no fewer
                 cmp     eax, r14d
                 cmova   eax, r14d
@@ -187,20 +212,7 @@ nvme_start:
                 pop     r15                     ; first queue
                 jmp     .namespace
 
-; Gives a command; if it fails, disables the controller and returns from nvme_start itself. .identify: IN ecx what, edx whose; OUT esi the answer.
-.identify:
-                lea     esi, [rcx + NVME_IDENTIFIED / PAGE_BYTES]
-                shl     esi, 12
-                push    NVME_ADMIN_IDENTIFY
-                pop     rax
-.command:
-                push    rsi
-                call    nvme_admin
-                pop     rsi
-                jns     .none
-                pop     rax
-                jmp     nvme_stop
-.none:
+.registered:
                 ret
 
 .next:
@@ -210,8 +222,8 @@ nvme_start:
                 xor     ecx, ecx
                 mov     edx, [r13]
                 test    edx, edx
-                jz      .none
-                call    .identify
+                jz      .registered
+                call    nvme_identify
                 mov     al, [rsi + 26]          ; the format it has
                 and     eax, 15
                 mov     ecx, [rsi + 128 + rax * 4]
@@ -227,7 +239,7 @@ nvme_start:
                 call    device_add
                 pop     rax                     ; the controller
                 pop     rsi
-                jc      .none
+                jc      .registered
                 inc     dword [rdi + list.count]
                 mov     dword [rbx + device.driver], nvme_driver
                 lea     edi, [rbx + device.own]
@@ -312,8 +324,8 @@ nvme_enable:
                 dec     r9d
                 jmp     nvme_wait
 nvme_stop:
-                mov     rsi, [rbx + nvme_controller.registers]
-                add     rsi, nvme_registers.csts
+                mov     rsi, [rbx + nvme_controller.doorbells]
+                sub     rsi, nvme_registers.doorbells - nvme_registers.csts
                 xor     r9d, r9d
                 mov     [rsi + nvme_registers.cc - nvme_registers.csts], r9d
 
@@ -340,18 +352,18 @@ nvme_wait:
 ; Gives the two admin commands that make the queues of a ring, or delete them: both have to do with a submission and a
 ; completion queue of the same number. What one of them has no use for is reserved.
 ;
-; IN    rbx  controller     r10  ring     eax  opcode of the first; the other's differs by NVME_ADMIN_OTHER
+; IN    rbx  controller     r10  ring     r11  its memory     eax  opcode of the first; the other's differs by NVME_ADMIN_OTHER
 ; OUT   rax  as nvme_admin
 ; USES  rcx rdx rsi rdi r9
 nvme_queues:
                 push    rax
-                lea     rsi, [r10 + nvme_queue.completions]
+                lea     rsi, [r11 + nvme_queue.completions - nvme_queue.commands]
                 call    .one
                 pop     rdx
                 js      nvme_wait.done
                 xchg    eax, edx
                 xor     al, NVME_ADMIN_OTHER
-                lea     rsi, [r10 + nvme_queue.commands]
+                mov     rsi, r11
 .one:
                 mov     ecx, [r10 + ring.number]
                 mov     r9d, ecx
@@ -389,24 +401,25 @@ nvme_admin:
                 sub     esi, eax                ; where this one ends
                 or      byte [rsi], 1           ; so that it is seen to come
                 shr     eax, COMPLETION_SHIFT
-                mov     rdi, [rbx + nvme_controller.registers]
-                mov     [rdi + nvme_registers.doorbells], eax
+                mov     rdi, [rbx + nvme_controller.doorbells]
+                mov     [rdi], eax
                 push    rdi
                 push    rax
                 xor     r9d, r9d
                 call    nvme_wait
                 pop     rdx
                 pop     rdi
-                js      nvme_wait.done
-                mov     [rdi + nvme_registers.doorbells + 4], edx
+                js      .done
+                mov     [rdi + 4], edx
                 mov     edx, [rsi + nvme_completion.result - nvme_completion.id]
                 mov     ecx, [rsi]
                 shr     ecx, NVME_STATUS_SHIFT
-                jz      nvme_wait.done
+                jz      .done
 .io:
                 push    -error_io
                 pop     rax
                 test    eax, eax
+.done:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -421,7 +434,7 @@ nvme_open:
                 push    rsi
                 call    nvme_enable
                 pop     rsi
-                js      nvme_wait.done
+                js      nvme_admin.done
 .queue:
                 push    rsi
                 mov     rdi, r11
@@ -435,33 +448,25 @@ nvme_open:
                 shl     eax, 4                  ; the queue has two places there
                 mov     [r8 + device.rings + rax], r10
                 add     edx, [r8 + nvme.first]
-                lea     rdi, [r10 + ring]
+                lea     rdi, [r10 + NVME_SLOTS]
                 lea     eax, [rbp - 1]
-                stosd                           ; mask
-                scasq
-                xchg    eax, edx
+                stosd
+                mov     eax, edx
                 stosd                           ; number
-                xchg    eax, edx
                 mov     rax, [r8 + device.record]
                 stosq                           ; record
                 or      rax, -1
-                mov     ecx, ebp
-                neg     ecx
+                sub     ecx, ebp                ; (from 0, modulo 64)
                 shr     rax, cl
                 stosq                           ; NVME_FREE
-                push    rdi
-                scasq
-                scasq
-                mov     rax, [rbx + nvme_controller.registers]
-                lea     rax, [rax + rdx * 8 + nvme_registers.doorbells]
-                stosq                           ; doorbell
+                mov     rax, [rbx + nvme_controller.doorbells]
+                lea     rax, [rax + rdx * 8]
+                stosq                           ; NVME_DOORBELL
                 push    NVME_READ
                 pop     rax
                 stosd                           ; NVME_READ_ALL
                 mov     eax, [r8 + nvme.namespace]
                 stosd
-                mov     byte [r10 + NVME_PHASE + NVME_PHASE_BIT / 8], 1
-                pop     rdi
                 push    NVME_ADMIN_CREATE
                 pop     rax
                 call    nvme_queues
@@ -566,7 +571,7 @@ nvme_submit:
                 mov     [rsi + NVME_FREE], r9
                 mov     [rsi + ring.avail_index], r10d
                 shr     r10d, NVME_COMMAND_SHIFT
-                mov     rdi, [rsi + ring.doorbell]
+                mov     rdi, [rsi + NVME_DOORBELL]
                 mov     [rdi], r10d
 .none:
                 jmp     ring_end
@@ -636,16 +641,16 @@ nvme_reap:
                 mov     ecx, [rsi + r10 + nvme_queue.completions + nvme_completion.id]
                 xor     ecx, [rsi + NVME_PHASE]
                 movzx   eax, cx
-                shr     ecx, NVME_PHASE_BIT     ; status and phase: 0 if new and good
+                shr     ecx, NVME_PHASE_BIT     ; status and phase: 1 if new and good
                 test    cl, 1
-                jnz     .done
-                and     eax, [rsi + ring.mask]
+                jz      .done
+                and     eax, [rsi + NVME_SLOTS]
                 bts     r9, rax
                 jc      .skip                   ; it is not in flight: not to be believed
                 shl     eax, COMPLETION_SHIFT
                 movups  xmm0, [rsi + rax]
                 movups  [rdx], xmm0
-                test    ecx, ecx
+                dec     ecx
                 jnz     .failed
 .good:
                 add     rdx, completion_size
@@ -662,7 +667,7 @@ nvme_reap:
                 mov     [rsi + ring.used_index], r10d
                 je      .none
                 shr     r10d, COMPLETION_SHIFT
-                mov     rdi, [rsi + ring.doorbell]
+                mov     rdi, [rsi + NVME_DOORBELL]
                 mov     [rdi + 4], r10d
 .none:
                 mov     cl, COMPLETION_SHIFT
@@ -701,7 +706,7 @@ nvme_arm:
                 mov     ecx, [rsi + rcx + nvme_queue.completions + nvme_completion.id]
                 xor     ecx, [rsi + NVME_PHASE]
                 bt      ecx, NVME_PHASE_BIT
-                setnc   al
+                setc    al
                 ret
 
 ; Masks a ring's MSI-X entry if it is armed. IN rsi ring; uses rdi.
