@@ -58,7 +58,7 @@ PORT_TFD_DRQ            equ PORT_TFD * 8 + 3
 PORT_TFD_BSY            equ PORT_TFD * 8 + 7
 PORT_SIG                equ 0x24 - PORT_ORIGIN
 PORT_SSTS               equ 0x28 - PORT_ORIGIN
-PORT_SSTS_LINK_BIT      equ 1                   ; DET: of its values only 3, device and link, has it
+PORT_SSTS_LINK          equ 2                   ; DET: of its values only 3, device and link, has it
 PORT_SCTL               equ 0x2c - PORT_ORIGIN
 PORT_SCTL_RESET         equ 0x301               ; COMRESET, and no power saving
 PORT_SCTL_RESET_BIT     equ PORT_SCTL * 8
@@ -109,7 +109,6 @@ IDENTIFY_WORD           equ 2 * 106
 ; ring lies here too: ahci_ring is where it takes that ring to be.
 struc ahci
                         resb device.own
-                        resq 1
 .tables:                resq 1                  ; as ring.desc: rbx
 .port:                  resq 1                  ; as ring.slots: rbp; registers
 .ready:                 resd 1                  ; bits of slots, see above
@@ -120,6 +119,8 @@ struc ahci
 .plain:                 resd 1                  ; of the ready and issued ones
                         resd 1
 .free:                  resd 1                  ; as ring.avail_index: r10d
+                        resd 1
+                        resd 1                  ; ring.routed_core
                         resb device.rings + 16 - $
                         resb 0x400 - $
 .fis:                   resb 256                ; received
@@ -128,7 +129,7 @@ struc ahci
 .table:                 resb 128                ; IDENTIFY's; its PRDT is the list's first entry, its command slot 1
 .list:                  resb 32 * command_header_size
 endstruc
-AHCI_RING               equ -ring
+AHCI_RING               equ device.record - ring.record
 %define STATE(field)    rsi + ahci. %+ field - AHCI_RING
 %if ahci.tables - AHCI_RING != ring.desc || ahci.port - AHCI_RING != ring.slots || ahci.free - AHCI_RING != ring.avail_index
 %error the fields are not where ring_begin takes them from
@@ -166,8 +167,8 @@ ahci_start:
                 push    rsi
                 shr     r14d, 1
                 jnc     .port_next
-                bt      dword [rsi + PORT_SSTS], PORT_SSTS_LINK_BIT
-                jnc     .port_next
+                test    byte [rsi + PORT_SSTS], PORT_SSTS_LINK
+                jz      .port_next
                 call    ahci_probe
 .port_next:
                 pop     rsi
@@ -353,8 +354,8 @@ ahci_run:
                 mov     al, PORT_TFD_BSY
                 call    ahci_wait
                 jc      ahci_silent
-                bt      dword [rsi + PORT_SSTS], PORT_SSTS_LINK_BIT
-                jnc     ahci_silent             ; the registers of a controller that is gone may read as 0
+                test    byte [rsi + PORT_SSTS], PORT_SSTS_LINK
+                jz      ahci_silent             ; the registers of a controller that is gone may read as 0
                 or      eax, -1
                 mov     [rsi + PORT_SERR], eax
                 mov     [rsi + PORT_IS], eax
@@ -396,6 +397,22 @@ ahci_stop:
 ahci_submit:
                 call    ring_begin
                 mov     r8d, [r8 + device.record]
+                jmp     .op
+.range:
+                push    -error_range
+                pop     rax
+.refused:                                       ; nothing is ready that was not before
+                pop     rdx
+                jmp     ring_leave
+.end:
+                mov     ebp, [STATE(port)]
+                mov     eax, r10d
+                xchg    eax, [STATE(free)]
+                xor     eax, r10d
+                or      [STATE(ready)], eax
+                call    ahci_issue
+                mov     cl, ENTRY_SHIFT
+                jmp     ring_end
 .op:
                 cmp     rdx, r11
                 jae     .end
@@ -403,26 +420,26 @@ ahci_submit:
                 jz      .end
                 call    disk_check
                 jc      .refused
-                bsf     r9d, r10d
-                btr     r10d, r9d
-                mov     edi, r9d
+                bsf     ebp, r10d               ; the slot
+                btr     r10d, ebp
+                cmp     byte [rdx + disk_op.kind], disk_write
+                sbb     ecx, ecx                ; all ones for a read
+                and     ecx, edi
+                shl     rcx, 32
+                mov     edi, ebp
                 shl     edi, AHCI_TABLE_SHIFT
                 add     rdi, rbx
+                mov     [rdi + command_table.completion + completion.status], rcx       ; and bytes
                 xchg    eax, ecx                ; blocks
-                cmp     byte [rdx + disk_op.kind], disk_write
-                sbb     eax, eax                ; all ones for a read
-                and     eax, ecx
-                imul    eax, [r8 + disk_record.block_bytes]
-                shl     rax, 32
-                mov     [rdi + command_table.completion + completion.status], rax       ; and bytes
-                mov     rax, [rdx + disk_op.cookie]
-                mov     [rdi + command_table.completion + completion.cookie], rax
+                push    qword [rdx + disk_op.cookie]
+                pop     qword [rdi + command_table.completion + completion.cookie]
                 movzx   eax, byte [rdx + disk_op.kind]
+                push    rax
+                btr     [STATE(plain)], ebp
                 cmp     al, disk_write
-                ja      .special
+                ja      .flush
                 shl     eax, 16
                 add     eax, FIS_COMMAND | ATA_READ_NCQ << 16
-                btr     [STATE(plain)], r9d
 .fis:                                           ; eax command, ecx features
                 stosd
                 mov     [rdi - 1], cl
@@ -432,10 +449,11 @@ ahci_submit:
                 mov     eax, [rdx + disk_op.block + 3]
                 stosd
                 mov     [rdi - 1], ch
-                lea     eax, [r9 * 8]           ; the tag, where others have a count: that stands in the features
+                mov     eax, ebp
+                shl     eax, 3                  ; the tag, where others have a count: that stands in the features
                 stosd
                 add     rdi, command_table_size - command_table.count - 4
-                movzx   ecx, byte [rdx + disk_op.kind]
+                pop     rcx
                 and     ecx, disk_write
 .entry:                                         ; (a flush has an entry too, which nobody reads)
                 mov     rax, [rdx + disk_op.address]
@@ -453,27 +471,13 @@ ahci_submit:
                 shr     edi, 32 - AHCI_TABLE_SHIFT - 12         ; bytes up to here, as 16ths in the upper half
                 shl     ecx, HEADER_WRITE_SHIFT
                 lea     eax, [rdi + rcx + HEADER_FIS - (command_table_size << 12)]
-                shl     r9d, 5                  ; command_header_size
-                mov     [STATE(list) + r9 + command_header.flags], eax
+                shl     ebp, 5                  ; command_header_size
+                mov     [STATE(list) + rbp + command_header.flags], eax
                 jmp     .op
-.special:                                       ; a flush: its blocks are 0
+.flush:                                         ; its blocks are 0
                 mov     eax, FIS_COMMAND | ATA_FLUSH << 16
-                bts     [STATE(plain)], r9d
+                bts     [STATE(plain)], ebp
                 jmp     .fis
-.range:
-                push    -error_range
-                pop     rax
-.refused:                                       ; nothing is ready that was not before
-                pop     rdx
-                jmp     ring_leave
-.end:
-                mov     eax, r10d
-                xchg    eax, [STATE(free)]
-                xor     eax, r10d
-                or      [STATE(ready)], eax
-                call    ahci_issue
-                mov     cl, ENTRY_SHIFT
-                jmp     ring_end
 
 ; -----------------------------------------------------------------------------
 ; Issues what is ready and may go.
@@ -520,8 +524,8 @@ ahci_poll:
                 and     eax, PORT_IS_ERRORS
                 or      eax, [rbp + PORT_SERR]
                 jnz     .trouble
-                bt      dword [rbp + PORT_SSTS], PORT_SSTS_LINK_BIT
-                jnc     .trouble
+                test    byte [rbp + PORT_SSTS], PORT_SSTS_LINK
+                jz      .trouble
                 not     edi
                 and     edi, ecx
                 xor     [STATE(issued)], edi
@@ -600,32 +604,22 @@ ahci_arm:
                 mov     edi, [r8 + device.record]
                 cmp     byte [rdi + disk_record.interrupts], 0
                 je      disk_check.unsupported
-                push    rbp
-                mov     ebp, [r8 + ahci.port]
+                lea     esi, [r8 + AHCI_RING]
+                mov     edx, [r8 + ahci.port]
                 push    PORT_IS_FIS
                 pop     rax
-                mov     [rbp + PORT_IS], eax
-                mov     eax, ebp
-                and     eax, -HBA_BYTES
-                or      dword [rax + HBA_IS], -1        ; (no other port can interrupt)
-                or      dword [rax + HBA_GHC], HBA_GHC_INTERRUPTS
-                mov     edi, [rdi]              ; function
-                xor     esi, esi
-                xor     eax, eax
-                mov     edx, [gs:rax + core_local.index]
-                push    event_queue
-                pop     rcx
-                push    r8
-                call    irq_route
-                pop     r8
-                test    eax, eax
-                js      .done
+                mov     [rdx + PORT_IS], eax
+                and     edx, -HBA_BYTES
+                or      dword [rdx + HBA_IS], -1        ; (no other port can interrupt)
+                or      dword [rdx + HBA_GHC], HBA_GHC_INTERRUPTS
+                xor     edi, edi                ; the controller's one message
+                call    ring_route
+                push    rbp
+                mov     ebp, [STATE(port)]
                 mov     dword [rbp + PORT_IE], PORT_IS_FIS | PORT_IS_ERRORS
-                lea     esi, [r8 + AHCI_RING]
                 call    ahci_poll
                 xor     eax, eax
                 cmp     [STATE(finished)], eax
                 setne   al
-.done:
                 pop     rbp
                 ret

@@ -93,13 +93,14 @@ struc nvme
 .namespace:             resd 1
 .first:                 resd 1                  ; its first queue
 endstruc
-NVME_SLOTS              equ ring.free_end       ; their number - 1; from here on as nvme_open fills them in
-NVME_FREE               equ ring.used           ; bits of the slots that are free
-NVME_DOORBELL           equ ring.desc
-NVME_READ_ALL           equ ring.slots          ; first 8 bytes of a read command
+NVME_SLOTS              equ ring.mask           ; their number - 1; all in the order in which nvme_open fills them in
+NVME_NUMBER             equ ring.not_slot
+NVME_FREE               equ ring.free_end       ; bits of the slots that are free: r9
+NVME_DOORBELL           equ ring.used
+NVME_READ_ALL           equ ring.desc           ; first 8 bytes of a read command
 NVME_PHASE              equ ring.data_flags     ; in the phase bit: 0 if it is 1 in completions to come
 NVME_ARMED              equ ring.bytes_min
-NVME_MASK               equ ring.bytes_span     ; control word of its MSI-X entry
+NVME_MASK               equ ring.bytes_span     ; behind its MSI-X entry, which ends with the control word
 
 ; A queue's memory, from the address that routines have.
 struc nvme_queue, -0x2c00
@@ -365,7 +366,7 @@ nvme_queues:
                 xor     al, NVME_ADMIN_OTHER
                 mov     rsi, r11
 .one:
-                mov     ecx, [r10 + ring.number]
+                mov     ecx, [r10 + NVME_NUMBER]
                 mov     r9d, ecx
                 shl     r9d, 16                 ; its interrupt, or its completion queue
                 mov     r9b, 3                  ; interrupts are on; contiguous
@@ -452,13 +453,13 @@ nvme_open:
                 lea     eax, [rbp - 1]
                 stosd
                 mov     eax, edx
-                stosd                           ; number
-                mov     rax, [r8 + device.record]
-                stosq                           ; record
+                stosd                           ; NVME_NUMBER
                 or      rax, -1
                 sub     ecx, ebp                ; (from 0, modulo 64)
                 shr     rax, cl
                 stosq                           ; NVME_FREE
+                mov     rax, [r8 + device.record]
+                stosq                           ; record
                 mov     rax, [rbx + nvme_controller.doorbells]
                 lea     rax, [rax + rdx * 8]
                 stosq                           ; NVME_DOORBELL
@@ -519,17 +520,40 @@ nvme_close:
 ; OUT   rax as disk_submit
 nvme_submit:
                 call    ring_begin
-                mov     r9, [rsi + NVME_FREE]
                 mov     r8, [rsi + ring.record]
                 jmp     .next
-.op:
+.publish:
+                mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
+                xor     edi, edi
+                jmp     nvme_end
+.range:
+                pop     rax
+                push    -error_range
+                pop     rax
+.refused:                                       ; nothing is known of what was built
+                pop     rdx
+                jmp     ring_leave
+.other:
+                mov     byte [rbx + nvme_command.opcode], NVME_WRITE
+                mov     eax, 0                  ; (leaves the flags)
+                mov     [rsi + rcx + completion.bytes], eax
+                je      .pages
+                mov     byte [rbx + nvme_command.opcode], NVME_ZERO
+                cmp     byte [rdx + disk_op.kind], disk_zero
+                je      .queued
+                mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
+                mov     [rbx + nvme_command.cdw12], eax
+                jmp     .queued
+.next:
+                cmp     rdx, r11
+                jae     .publish
                 test    r9, r9
                 jz      .publish
                 call    disk_check
                 jc      .refused
                 bsf     rcx, r9
                 btr     r9, rcx
-                lea     rbx, [rsi + r10 + nvme_queue.commands]
+                lea     rbx, [rsi + r10 * 2 + nvme_queue.commands]
                 push    qword [rsi + NVME_READ_ALL]
                 pop     qword [rbx + nvme_command.opcode]       ; and namespace
                 mov     [rbx + nvme_command.id], cx
@@ -538,11 +562,10 @@ nvme_submit:
                 pop     qword [rsi + rcx + completion.cookie]
                 push    qword [rdx + disk_op.block]
                 pop     qword [rbx + nvme_command.cdw10]
+                dec     eax                     ; the field counts from 0
                 mov     [rbx + nvme_command.cdw12], eax
-                dec     dword [rbx + nvme_command.cdw12]        ; the field counts from 0
-                imul    eax, [r8 + disk_record.block_bytes]
-                shl     rax, 32
-                mov     [rsi + rcx + completion.status], rax    ; and bytes
+                shl     rdi, 32
+                mov     [rsi + rcx + completion.status], rdi    ; and bytes
                 cmp     byte [rdx + disk_op.kind], disk_write
                 jae     .other
 .pages:
@@ -559,40 +582,15 @@ nvme_submit:
 .queued:
                 add     rdx, disk_op_size
 .listed:
-                add     r10d, nvme_command_size
-                btr     r10d, NVME_QUEUE_BIT
-.next:
-                cmp     rdx, r11
-                jb      .op
-.publish:
-                mov     cl, ENTRY_SHIFT
-                cmp     r10d, [rsi + ring.avail_index]
-                je      .none
-                mov     [rsi + NVME_FREE], r9
-                mov     [rsi + ring.avail_index], r10d
-                shr     r10d, NVME_COMMAND_SHIFT
-                mov     rdi, [rsi + NVME_DOORBELL]
-                mov     [rdi], r10d
-.none:
-                jmp     ring_end
-
-.other:
-                mov     byte [rbx + nvme_command.opcode], NVME_WRITE
-                mov     eax, 0                  ; (leaves the flags)
-                mov     [rsi + rcx + completion.bytes], eax
-                je      .pages
-                mov     byte [rbx + nvme_command.opcode], NVME_ZERO
-                cmp     byte [rdx + disk_op.kind], disk_zero
-                je      .queued
-                mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
-                mov     [rbx + nvme_command.cdw12], eax
-                jmp     .queued
+                add     r10d, nvme_command_size / 2
+                btr     r10d, NVME_QUEUE_BIT - 1
+                jmp     .next
 
 .list:                                          ; rax: the next page, rcx: end of the entry
                 movzx   edi, word [rbx + nvme_command.id]
                 shl     edi, NVME_LIST_SHIFT
                 lea     rdi, [rsi + rdi + nvme_queue.lists]
-                mov     [rbx + nvme_command.prp2], rdi
+                push    rdi
 .page:
                 cmp     rax, rcx
                 jae     .entry
@@ -611,20 +609,14 @@ nvme_submit:
                 add     rcx, rax
                 jmp     .page
 .end:
-                mov     rax, [rbx + nvme_command.prp2]
+                pop     rax
                 sub     edi, eax
                 cmp     edi, 8
-                ja      .listed
+                ja      .put
                 mov     rax, [rax]              ; the second of two pages
+.put:
                 mov     [rbx + nvme_command.prp2], rax
                 jmp     .listed
-
-.range:
-                push    -error_range
-                pop     rax
-.refused:                                       ; nothing is known of what was built
-                pop     rdx
-                jmp     ring_leave
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx completions, ecx count
@@ -634,7 +626,6 @@ nvme_reap:
                 call    nvme_disarm
                 add     r11, rdx
                 shr     r11, 1                  ; completions have half the bytes of what ring_begin counts in
-                mov     r9, [rsi + NVME_FREE]
                 mov     r10d, [rsi + ring.used_index]
                 jmp     .first
 .next:
@@ -662,23 +653,28 @@ nvme_reap:
                 cmp     rdx, r11
                 jb      .next
 .done:
-                mov     [rsi + NVME_FREE], r9
-                cmp     r10d, [rsi + ring.used_index]
-                mov     [rsi + ring.used_index], r10d
-                je      .none
-                shr     r10d, COMPLETION_SHIFT
-                mov     rdi, [rsi + NVME_DOORBELL]
-                mov     [rdi + 4], r10d
-.none:
                 mov     cl, COMPLETION_SHIFT
+                push    4
+                pop     rdi
+
+; Ends a call on a queue. IN r9 free slots, r10d where its tail (edi 0) or head (edi 4) is now, in units of cl, as ring_end
+nvme_end:
+                mov     [rsi + NVME_FREE], r9
+                cmp     r10d, [rsi + rdi + ring.avail_index]
+                mov     [rsi + rdi + ring.avail_index], r10d    ; or used_index
+                je      .none
+                shr     r10d, cl
+                mov     rax, [rsi + NVME_DOORBELL]
+                mov     [rax + rdi], r10d
+.none:
                 jmp     ring_end
-.failed:
+nvme_reap.failed:
                 mov     eax, -error_io & 0xffffffff
                 mov     [rdx + completion.status], rax          ; and no bytes
-                jmp     .good
-.wrap:
+                jmp     nvme_reap.good
+nvme_reap.wrap:
                 btc     dword [rsi + NVME_PHASE], NVME_PHASE_BIT
-                jmp     .first
+                jmp     nvme_reap.first
 
 ; -----------------------------------------------------------------------------
 ; Lets a ring interrupt this core, unless work is there already.
@@ -692,21 +688,20 @@ nvme_reap:
 ; USES  scratch but r8
 nvme_arm:
                 mov     rsi, [r8 + device.rings + rsi * 8]
-                mov     edi, [rsi + ring.number]
+                mov     edi, [rsi + NVME_NUMBER]
                 call    ring_route
                 je      .routed
-                sub     rdi, 4
                 mov     [rsi + NVME_MASK], rdi
 .routed:
                 mov     rdi, [rsi + NVME_MASK]
                 xor     eax, eax
-                mov     [rdi], eax
+                mov     [rdi - 4], eax
                 mov     byte [rsi + NVME_ARMED], 1
                 mov     ecx, [rsi + ring.used_index]
                 mov     ecx, [rsi + rcx + nvme_queue.completions + nvme_completion.id]
                 xor     ecx, [rsi + NVME_PHASE]
-                bt      ecx, NVME_PHASE_BIT
-                setc    al
+                shr     ecx, NVME_PHASE_BIT + 1
+                adc     eax, eax
                 ret
 
 ; Masks a ring's MSI-X entry if it is armed. IN rsi ring; uses rdi.
@@ -714,6 +709,6 @@ nvme_disarm:
                 shr     byte [rsi + NVME_ARMED], 1
                 jnc     .done
                 mov     rdi, [rsi + NVME_MASK]
-                mov     dword [rdi], 1
+                mov     dword [rdi - 4], 1
 .done:
                 ret
