@@ -358,9 +358,7 @@ virtio_wait:
                 pause
                 cmp     rsi, rcx
                 jb      .again
-                mov     rax, [r8 + device.record]
-                mov     eax, [rax]              ; function
-                jmp     device_silent
+                jmp     device_gone
 .equal:
                 xor     eax, eax
                 ret

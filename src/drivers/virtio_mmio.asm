@@ -144,8 +144,8 @@ virtio_mmio_start:
                 ret
 .bad:
                 push    rdi
-                mov     edi, text_mmio
-                call    console_text
+                call    system_say
+                db      EXO16, "no virtio 1 device at", 0
                 pop     rax
                 call    console_hex
                 mov     al, 10

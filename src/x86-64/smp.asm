@@ -269,12 +269,12 @@ smp_wait:
                 mov     [rsi + core_record.started], edi
                 jmp     .next
 .dead:
-                mov     edi, text_core
-                call    console_text
+                call    system_say
+                db      EXO16, "core ", 0
                 mov     eax, [rsi + core_record.local]
                 mov     eax, [rax + core_local.index]
                 call    console_decimal
-                mov     edi, text_core_dead
+                mov     edi, text_dead
                 call    console_text
 .next:
                 add     esi, core_record_size

@@ -312,9 +312,7 @@ e1000_close:
                 xor     eax, eax
                 ret
 .gone:
-                mov     rax, [r8 + device.record]
-                mov     eax, [rax]              ; function
-                jmp     device_silent
+                jmp     device_gone
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx entries, ecx count
