@@ -46,6 +46,10 @@ struc part
 .access:        resq 1
 endstruc
 
+elf_check.damaged:
+                call    boot_error
+                db      "the program is damaged: write the image again", 0
+
 ; -----------------------------------------------------------------------------
 ; Checks the file and lists its parts; does not return if it cannot be run. memory_init checks the RAM.
 ;
@@ -102,8 +106,7 @@ elf_check:
                 jc      .torn
                 cmp     rax, rbx
                 ja      .torn
-                mov     rax, [rsi + elf_header.entry]
-                mov     [VAR(program_entry)], rax
+                mov     r12, [rsi + elf_header.entry]
                 lea     rdx, [rdx + rsi - phdr_size]    ; before the program headers
                 mov     edi, program_parts
                 mov     r8d, PROGRAM_LOWEST     ; the next segment may not begin below
@@ -184,7 +187,7 @@ elf_check:
                 je      .writable_code
                 test    al, SEGMENT_EXECUTE
                 jz      .data
-                mov     rax, [VAR(program_entry)]
+                mov     rax, r12
                 sub     rax, [rdx + phdr.address]
                 cmp     rax, [rdx + phdr.bytes]
                 adc     r10d, 0
@@ -200,9 +203,6 @@ elf_check:
 .writable_code:
                 call    boot_error
                 db      "a segment is writable code; link without -N", 0
-.damaged:
-                call    boot_error
-                db      "the program is damaged: write the image again", 0
 .no_entry:
                 call    boot_error
                 db      "the entry is not in the code", 0
@@ -210,6 +210,7 @@ elf_check:
                 test    r10d, r10d
                 jz      .no_entry
                 mov     [VAR(program_parts_end)], edi
+                mov     [program_entry], r12
                 mov     [VAR(info + machine_info.program_end)], r8
                 mov     rax, [program_parts + part.address]
                 and     ax, -PAGE_BYTES

@@ -171,7 +171,8 @@ core_self:
                 xor     ebx, ebx
                 cmp     eax, 11
                 jb      .old
-                mov     eax, 11                 ; extended topology: x2APIC id
+                push    11                      ; extended topology: the whole x2APIC id
+                pop     rax
                 xor     ecx, ecx
                 cpuid
                 test    ebx, ebx
