@@ -75,7 +75,8 @@ uefi_text_name: db      "exo16: ", 0
                 dd      uefi_pe.pe - uefi_pe
 uefi_pe.pe:     db      "PE", 0, 0
                 dw      0x8664, 1               ; x86-64, one section
-                dd      0, 0, 0
+uefi_relocations:                               ; none, but some firmware wants to see a list; else without meaning
+                dd      0, 12, 0
                 dw      uefi_pe.sections - uefi_pe.optional, 0x22     ; executable, all addresses
 uefi_pe.optional: dw      0x20b, 0
 uefi_types:     db      2, UEFI_KEPT_CODE, 1, 1, 1, 2, 2, 1, 2, 3, 4    ; E820's, by UEFI's
@@ -92,7 +93,7 @@ uefi_text_exit: db      "the firmware does not let go", 13, 10, 0      ; firmwar
                 times 32 - ($ - uefi_text_exit) db 0
                 dd      0, 6
                 dq      0, 0, 0, 0, 0
-                dd      uefi_pe.relocations - uefi_pe, 12
+                dd      uefi_relocations - uefi_pe, 12
 uefi_pe.sections: db      ".exo16", 0, 0
                 dd      0, uefi_pe.head_end - uefi_pe  ; bytes: written with the image
                 dd      0, uefi_pe.head_end - uefi_pe  ; the same
@@ -100,7 +101,6 @@ uefi_pe.sections: db      ".exo16", 0, 0
                 dd      0xe0000020              ; code, for all access
                 align   UEFI_ALIGN, db 0
 uefi_pe.head_end:
-uefi_pe.relocations:   dd      0, 12, 0                ; none, but some firmware wants to see a list
 
 ; -----------------------------------------------------------------------------
 ; IN    rcx  image handle      rdx  system table      64-bit mode, memory mapped to itself, the firmware's stack
@@ -116,14 +116,14 @@ uefi_start:
 
         mov     eax, 0x80000001
         cpuid
-        test    edx, CPU_NX
-        jnz     .nx
+        bt      edx, CPU_NX_BIT
+        jc      .nx
         call    .failed
         db      "NX is switched off: turn it on in the firmware's setup", 13, 10, 0
 .nx:
         lea     rsi, [uefi_pe]
-        mov     r15d, [rsi + uefi_pe.image_bytes - uefi_pe]
-        lea     rdx, [r15 - IMAGE_CORE_BYTES - program_header_size]
+        mov     ebx, [rsi + uefi_pe.image_bytes - uefi_pe]
+        lea     rdx, [rbx - IMAGE_CORE_BYTES - program_header_size]
         mov     eax, [rsi + IMAGE_CORE_BYTES + program_header.bytes]
         dec     eax                             ; 0 is none
         cmp     rax, rdx
@@ -137,29 +137,30 @@ uefi_start:
         call    .allocate
         xchg    rax, rdi
         or      ecx, -1
-        lea     r8d, [r15 + UEFI_MAP_BYTES + PAGE_BYTES - 1]
+        lea     r8d, [rbx + UEFI_MAP_BYTES + PAGE_BYTES - 1]
         shr     r8d, 12
         call    .allocate
-        cmp     rax, PROGRAM_LOWEST
+        cmp     eax, PROGRAM_LOWEST
         jb      .no_room                        ; where the core goes
+        mov     edx, ebx
         lea     rbx, [rax + UEFI_MAP_BYTES]     ; the copy
-        mov     edx, edi
+        push    rdi
         lea     rdi, [rbx + UEFI_HANDOFF]
         push    -UEFI_HANDOFF / 8
         pop     rcx
         xor     eax, eax
         rep     stosq
-        mov     ecx, r15d
+        mov     ecx, edx
         rep     movsb
-        mov     [rbx + UEFI_HANDOFF + handoff.trampoline], edx
+        pop     qword [rbx + UEFI_HANDOFF + handoff.trampoline]
         lea     eax, [rbx + IMAGE_CORE_BYTES]
         mov     [rbx + UEFI_HANDOFF + handoff.header], eax
 
-        lea     rcx, [uefi_gop]
+        lea     rcx, [rbx + uefi_gop - uefi_pe]
         xor     edx, edx
         lea     r8, [rbp + uefi_locals.address]
         call    [r14 + uefi_services.locate]
-        test    rax, rax
+        test    eax, eax                        ; all errors have lower bits
         jnz     .no_screen
         mov     rax, [rbp + uefi_locals.address]
         mov     rax, [rax + 24]                 ; mode
@@ -178,13 +179,13 @@ uefi_start:
         jb      .no_screen
         mov     [rbx + UEFI_HANDOFF + handoff.screen_format], ecx
         mov     [rbx + UEFI_HANDOFF + handoff.screen], rax
-        mov     [rbx + UEFI_HANDOFF + handoff.screen_width], di
-        mov     [rbx + UEFI_HANDOFF + handoff.screen_height], si
+        mov     [rbx + UEFI_HANDOFF + handoff.screen_width], edi
+        mov     [rbx + UEFI_HANDOFF + handoff.screen_height], esi       ; 16 bits of each: the next comes over the rest
         mov     eax, [rdx + 32]                 ; pixels from a row to the next
         shl     eax, 2
         mov     [rbx + UEFI_HANDOFF + handoff.screen_pitch], eax
 .no_screen:
-        lea     rdx, [uefi_acpi]
+        lea     rdx, [rbx + uefi_acpi - uefi_pe]
         call    .acpi
         add     rdx, 16
         call    .acpi
@@ -204,7 +205,7 @@ uefi_start:
         lea     rax, [rbp + uefi_locals.map_version]
         mov     [rbp + uefi_locals.fifth], rax
         call    [r14 + uefi_services.memory_map]
-        test    rax, rax
+        test    eax, eax
         jnz     .leave
 
 ; The map becomes the core's, in its own place: entries are shorter than descriptors. Core and what the boot uses have to
@@ -223,7 +224,7 @@ uefi_start:
         jb      .type
         xor     ecx, ecx
 .type:
-        movzx   ecx, byte [rbx + rcx + uefi_types]
+        movzx   ecx, byte [rbx + rcx + uefi_types - uefi_pe]
         test    cl, ~(E820_RAM | UEFI_KEPT_CODE)
         jnz     .not_free
         mov     r8d, PROGRAM_LOWEST
@@ -262,7 +263,7 @@ uefi_start:
         mov     rcx, r12
         mov     rdx, [rbp + uefi_locals.map_key]
         call    [r14 + uefi_services.leave]
-        test    rax, rax
+        test    eax, eax
         jnz     .leave                          ; the map has changed: once more (§7.4.6)
 
         cli
@@ -286,7 +287,7 @@ uefi_start:
         sub     rsp, 32 + 8
         call    [r14 + uefi_services.allocate]
         add     rsp, 32 + 8
-        test    rax, rax
+        test    eax, eax
         mov     rax, [rbp + uefi_locals.address]
         jz      .got
         pop     rax
