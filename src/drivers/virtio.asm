@@ -236,6 +236,7 @@ virtio_record:
                 call    irq_possible
                 pop     rdi
                 stosd
+virtio_open.failed:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -257,7 +258,7 @@ virtio_open:
 .silent:
                 pop     rsi
                 pop     rcx
-                js      .done
+                js      .failed
                 call    virtio_put
                 dw      REG_DEVICE_SELECT
                 call    virtio_put
@@ -300,7 +301,6 @@ virtio_open:
                 push    -error_unsupported
                 pop     rax
                 test    eax, eax
-.done:
                 ret
 
 ; -----------------------------------------------------------------------------

@@ -26,8 +26,7 @@ struc phdr                                      ; program header
 .bytes:         resq 1
                 resq 1
 endstruc
-ELF_IDENT           equ 0x464c457f              ; 0x7f "ELF"
-ELF_CLASS           equ 0x010102                ; 64-bit, little endian, version 1
+ELF_IDENT           equ 0x010102464c457f        ; 0x7f "ELF", 64-bit, little endian, version 1
 ELF_TYPE_MACHINE    equ 62 << 16 | 2            ; x86-64, executable
 SEGMENT_LOAD        equ 1
 SEGMENT_STACK       equ 0x6474e551              ; PT_GNU_STACK
@@ -86,12 +85,10 @@ elf_check:
                 jne     .damaged
                 cmp     rbx, elf_header_size
                 jb      .no_elf
-                cmp     dword [rsi], ELF_IDENT
-                jne     .no_elf
-                mov     eax, [rsi + 4]
-                shl     eax, 8
-                cmp     eax, ELF_CLASS << 8
-                jne     .no_elf
+                mov     rax, ELF_IDENT
+                xor     rax, [rsi]
+                shl     rax, 8                  ; the last byte is the ABI, which may be any
+                jnz     .no_elf
                 cmp     dword [rsi + elf_header.type], ELF_TYPE_MACHINE
                 jne     .no_elf
                 cmp     word [rsi + elf_header.segment_bytes], phdr_size

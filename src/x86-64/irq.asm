@@ -203,7 +203,7 @@ irq_line:
 .ioapic:
                 mov     edi, [rsi]
                 test    edi, edi
-                jz      irq_route.unsupported
+                jz      .unsupported
                 mov     edx, eax
                 sub     edx, [rsi + 4]          ; pin, if it is one of this
                 add     esi, 8
@@ -221,7 +221,7 @@ irq_line:
 .waiter:
                 add     esi, waiter_size
                 cmp     esi, irq_waiters_end
-                jae     irq_route.unsupported
+                jae     .unsupported
                 mov     eax, [rsi + waiter.pin]
                 test    eax, eax
                 jz      .free
@@ -247,6 +247,8 @@ irq_line:
                 mov     [rdi + IOAPIC_DATA], eax
                 push    1
                 jmp     irq_route.result
+.unsupported:
+                jmp     irq_route.unsupported
 
 ; -----------------------------------------------------------------------------
 ; Tells a driver at boot whether its device can interrupt.
