@@ -293,20 +293,8 @@ elf_enter:
                 inc     dword [page_generation] ; the others forget what they saw of the tables so far
                 mov     eax, [VAR(info + machine_info.cores + list.first)]
                 mov     rsp, [rax + core_record.stack_end]
-                xor     ecx, ecx
-                inc     dword [gs:rcx + core_local.running]
-                mul     ecx                     ; rax and rdx
-                xor     ebx, ebx
-                xor     esi, esi
-                xor     ebp, ebp
-                xor     r8d, r8d
-                xor     r9d, r9d
-                xor     r10d, r10d
-                xor     r11d, r11d
-                xor     r12d, r12d
-                xor     r13d, r13d
-                xor     r14d, r14d
-                xor     r15d, r15d
+                xor     ebp, ebp                ; end of a backtrace
+                inc     dword [gs:rbp + core_local.running]
                 mov     edi, table_address
                 sti
                 call    [program_entry]
