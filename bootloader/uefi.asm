@@ -165,7 +165,8 @@ uefi_start:
         mov     rax, [rbp + uefi_locals.address]
         mov     rax, [rax + 24]                 ; mode
         mov     rdx, [rax + 8]                  ; its information
-        mov     ecx, screen_rgbx
+        push    screen_rgbx
+        pop     rcx
         sub     ecx, [rdx + 12]                 ; format 0: red first, 1: blue first
         jbe     .no_screen
         mov     rax, [rax + 24]
@@ -210,6 +211,9 @@ uefi_start:
 
 ; The map becomes the core's, in its own place: entries are shorter than descriptors. Core and what the boot uses have to
 ; be in RAM that is free after the exit; the program the core checks.
+%if CORE_PHYS * 2 != PROGRAM_LOWEST
+%error the one is made from the other
+%endif
         mov     [rbx + UEFI_HANDOFF + handoff.memory_map], esi
         mov     [rbx + UEFI_HANDOFF + handoff.memory_count], eax
         mov     [rdi + e820.type], eax          ; the last entry so far is none
@@ -231,7 +235,7 @@ uefi_start:
         lea     r9, [rdx + rax]
         cmp     r9, r8
         cmova   r9, r8
-        mov     r8d, CORE_PHYS
+        shr     r8d, 1                          ; CORE_PHYS
         cmp     r8, rdx
         cmovb   r8, rdx
         sub     r9, r8

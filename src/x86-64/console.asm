@@ -330,10 +330,17 @@ screen_draw:
                 push    '?' - FONT_FIRST
                 pop     rax
 .glyph:
-                lea     eax, [rax + rax * 4]
+                lea     eax, [rax + rax * 8]    ; FONT_BITS / 4
+                shr     eax, 1
                 mov     rbx, [rax + font]
-                shl     rbx, 64 - FONT_ROWS * FONT_COLUMNS
-                shr     rbx, 64 - FONT_ROWS * FONT_COLUMNS
+                jnc     .whole
+                shr     rbx, 4
+.whole:
+                shl     rbx, 64 - FONT_BITS
+                shr     rbx, 64 - FONT_BITS + 1
+                jnc     .upper                  ; the bit shifted out: has it a last row instead of a first one?
+                shl     rbx, FONT_COLUMNS
+.upper:
                 mov     esi, [screen_scale]
                 xchg    eax, ecx
                 cdq
