@@ -178,10 +178,10 @@ virtio_probe:
                 xor     r9d, r9d
                 call    virtio_say              ; reset: the firmware may have left it busy
                 xor     eax, eax
-                mov     dx, REG_DEVICE_SELECT
                 call    virtio_put
-                mov     dx, REG_DEVICE_FEATURES
+                dw      REG_DEVICE_SELECT
                 call    virtio_get
+                dw      REG_DEVICE_FEATURES
                 xchg    rbx, rbp
                 xchg    eax, ecx
                 ret
@@ -216,10 +216,10 @@ virtio_record:
                 stosd
                 mov     rbx, rbp
                 xchg    eax, edx
-                mov     dx, REG_QUEUE
                 call    virtio_put
-                mov     dx, REG_QUEUE_MAX
+                dw      REG_QUEUE
                 call    virtio_get
+                dw      REG_QUEUE_MAX
                 shr     eax, cl
                 stosd
                 mov     eax, DEPTH_BYTES
@@ -236,6 +236,7 @@ virtio_record:
                 call    irq_possible
                 pop     rdi
                 stosd
+virtio_open.failed:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -257,24 +258,24 @@ virtio_open:
 .silent:
                 pop     rsi
                 pop     rcx
-                js      .done
-                mov     dx, REG_DEVICE_SELECT
+                js      .failed
                 call    virtio_put
-                mov     dx, REG_DRIVER_SELECT
+                dw      REG_DEVICE_SELECT
                 call    virtio_put
-                mov     dx, REG_DEVICE_FEATURES
+                dw      REG_DRIVER_SELECT
                 call    virtio_get
+                dw      REG_DEVICE_FEATURES
                 mov     edx, [r8 + device.driver]
                 and     eax, [rdx + virtio_driver.features]
                 mov     [r8 + virtio.features], eax
-                mov     dx, REG_DRIVER_FEATURES
                 call    virtio_put
+                dw      REG_DRIVER_FEATURES
                 push    1                       ; the upper half: VIRTIO_F_VERSION_1
                 pop     rax
-                mov     dx, REG_DRIVER_SELECT
                 call    virtio_put
-                mov     dx, REG_DRIVER_FEATURES
+                dw      REG_DRIVER_SELECT
                 call    virtio_put
+                dw      REG_DRIVER_FEATURES
                 mov     r9b, VIRTIO_AGREED
                 call    virtio_say
                 call    virtio_status
@@ -300,7 +301,6 @@ virtio_open:
                 push    -error_unsupported
                 pop     rax
                 test    eax, eax
-.done:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -330,11 +330,8 @@ virtio_close:
                 xor     r9d, r9d
                 mov     [r8 + device.queues], r9d
                 call    virtio_say
-                lea     rdi, [rbx + virtio_common.status]
-                test    bl, MMIO
-                jz      .pci
-                lea     rdi, [rbx + (REG_STATUS >> 8) * 4]
-.pci:
+                and     ebx, MMIO
+                lea     rdi, [rdx + rbx]        ; the status
                 pop     rbx
 
 ; -----------------------------------------------------------------------------
@@ -358,9 +355,7 @@ virtio_wait:
                 pause
                 cmp     rsi, rcx
                 jb      .again
-                mov     rax, [r8 + device.record]
-                mov     eax, [rax]              ; function
-                jmp     device_silent
+                jmp     device_gone
 .equal:
                 xor     eax, eax
                 ret
@@ -394,13 +389,13 @@ virtio_ring:
                 push    rsi
                 push    rdx
                 mov     eax, esi
-                mov     dx, REG_QUEUE
                 call    virtio_put
-                mov     dx, REG_QUEUE_VECTOR
+                dw      REG_QUEUE
                 call    virtio_put
+                dw      REG_QUEUE_VECTOR
                 mov     eax, r9d
-                mov     dx, REG_QUEUE_SIZE
                 call    virtio_put
+                dw      REG_QUEUE_SIZE
                 lea     rdi, [r10 + ring]
                 lea     eax, [r9 - 1]
                 stosd
@@ -415,18 +410,18 @@ virtio_ring:
                 stosq
                 lea     rax, [r10 + r9 * 4]
                 stosq
-                mov     dx, REG_QUEUE_USED
                 call    virtio_put_address
+                dw      REG_QUEUE_USED
                 shl     r9d, DESC_SHIFT         ; also from a descriptor to the slot
                 add     rax, r9
                 stosq
-                mov     dx, REG_QUEUE_DESC
                 call    virtio_put_address
+                dw      REG_QUEUE_DESC
                 mov     rsi, rax
                 add     rax, r9
                 stosq
-                mov     dx, REG_QUEUE_NOTIFY
                 call    virtio_get
+                dw      REG_QUEUE_NOTIFY
                 imul    eax, [r8 + virtio.notify_step]
                 cmp     eax, [r8 + virtio.notify_end]
                 sbb     edx, edx
@@ -435,12 +430,12 @@ virtio_ring:
                 stosq
                 mov     byte [r10 + avail.flags], AVAIL_NO_INTERRUPT
                 mov     rax, r10
-                mov     dx, REG_QUEUE_AVAIL
                 call    virtio_put_address
+                dw      REG_QUEUE_AVAIL
                 push    1
                 pop     rax
-                mov     dx, REG_QUEUE_ENABLE
                 call    virtio_put
+                dw      REG_QUEUE_ENABLE
                 pop     rdx
                 lea     rdi, [r10 + avail.ring]
                 xor     eax, eax

@@ -47,11 +47,11 @@ acpi_find:
                 call    .scan
                 je      .root
                 mov     ebx, 0xffff0            ; most have it in the upper half
+.half:
                 call    .scan_half
                 je      .root
-                mov     ebx, 0xefff0
-                call    .scan_half
-                je      .root
+                btr     ebx, 16                 ; 0xefff0
+                jc      .half
                 call    system_say
                 db      EXO16, "no ACPI tables: one core", 10, 0
                 ret
@@ -226,7 +226,7 @@ acpi_cores:
 .ioapic:
                 cmp     r13d, irq_ioapics_end
                 jae     .next
-                lea     esi, [r14 + MADT_IOAPIC_ADDRESS]        ; and first GSI
+                sub     esi, 8 - MADT_IOAPIC_ADDRESS            ; and first GSI
                 xchg    edi, r13d
                 movsq
                 xchg    edi, r13d

@@ -47,6 +47,31 @@ call_offsets:
 %include "api/abi/calls.inc"
 CALL_COUNT          equ ($ - call_offsets) / 2
 
+; --- What core_entry does, in this order ---
+; IN    rbx handoff, rbp near_variables
+%define STEP(name) dw name - core_start_phys
+                STEP(console_init)
+                STEP(elf_check)                 ; the program's ELF header, segments and stack size
+                STEP(acpi_find)                 ; before page 0 goes
+                STEP(memory_init)               ; the arena
+                STEP(trap_init)                 ; IDT; its entries go behind the text while that is writable
+                STEP(page_init)                 ; identity map
+                STEP(lapic_init)
+                STEP(core_create_first)         ; this core's block, stacks and descriptor tables
+                STEP(screen_init)               ; pixels, now that they can be reached wherever they are
+                STEP(time_start)                ; first sample of the clocks; the last is taken after all else
+                STEP(acpi_cores)                ; a block for every other core
+                STEP(smp_start)                 ; they come up while this core goes on
+                STEP(pci_init)                  ; all functions, and the drivers of those that have one
+%ifndef NVME
+                STEP(virtio_mmio_start)         ; devices that the command line names
+%endif
+                STEP(time_finish)               ; TSC and timer rates
+                STEP(smp_wait)
+                STEP(elf_load)                  ; segments to their places, with their access
+                STEP(info_finish)               ; free RAM, command line; read-only from here
+                STEP(elf_enter)
+
 ; --- Start: from the boot loader's handoff to the program ---
 ; IN    ebx  handoff; 64-bit mode, first 4 GiB mapped to themselves, interrupts off
                 bits 64
@@ -73,9 +98,7 @@ core_entry:
                 lodsw
                 stosq
                 loop    .call
-
-                mov     esi, .steps
-.step:
+.step:                                          ; the steps follow the calls
                 mov     eax, CORE_PHYS
                 lodsw
                 push    rsi
@@ -85,29 +108,6 @@ core_entry:
                 pop     rbx
                 pop     rsi
                 jmp     .step
-%define STEP(name) dw name - core_start_phys
-.steps:                                         ; IN rbx handoff, rbp near_variables
-                STEP(console_init)
-                STEP(elf_check)                 ; the program's ELF header, segments and stack size
-                STEP(acpi_find)                 ; before page 0 goes
-                STEP(memory_init)               ; the arena
-                STEP(trap_init)                 ; IDT; its entries go behind the text while that is writable
-                STEP(page_init)                 ; identity map
-                STEP(lapic_init)
-                STEP(core_create_first)         ; this core's block, stacks and descriptor tables
-                STEP(screen_init)               ; pixels, now that they can be reached wherever they are
-                STEP(time_start)                ; first sample of the clocks; the last is taken after all else
-                STEP(acpi_cores)                ; a block for every other core
-                STEP(smp_start)                 ; they come up while this core goes on
-                STEP(pci_init)                  ; all functions, and the drivers of those that have one
-%ifndef NVME
-                STEP(virtio_mmio_start)         ; devices that the command line names
-%endif
-                STEP(time_finish)               ; TSC and timer rates
-                STEP(smp_wait)
-                STEP(elf_load)                  ; segments to their places, with their access
-                STEP(info_finish)               ; free RAM, command line; read-only from here
-                STEP(elf_enter)
 
 %include "src/x86-64/mode.asm"                  ; real mode to long mode, for every core
 %include "src/x86-64/system.asm"                ; power, reset, errors, sentences

@@ -328,18 +328,20 @@ device_add:
                 ret                             ; (and has cleared CF)
 
 ; -----------------------------------------------------------------------------
-; Says that a device does not answer.
+; Says that a device does not answer: that in r8, or with PCI function eax.
 ;
-; IN    eax  PCI function
 ; OUT   rax  -timeout; SF with it
 ; USES  rcx rdx rsi rdi
+device_gone:
+                mov     rax, [r8 + device.record]
+                mov     eax, [rax]              ; function
 device_silent:
                 push    rax
-                mov     edi, text_device
-                call    console_text
+                call    system_say
+                db      EXO16, "device", 0
                 pop     rax
                 call    console_hex
-                mov     edi, text_device_dead
+                mov     edi, text_dead
                 call    console_text
                 push    -error_timeout
                 pop     rax
