@@ -11,14 +11,16 @@ LIMIT_S=180
 # The TSC of QEMU's emulation counts nanoseconds; Linux cannot find that out where the host is busy.
 linux_options="console=ttyS0 quiet rdinit=/init tsc_early_khz=1000000 lpj=1000000 mitigations=off"
 
-# In a network namespace of its own.
-[ "${1-}" = inside ] || exec unshare --net "$0" inside
+# In a network namespace of its own, once what has to be fetched is here.
+if [ "${1-}" != inside ]; then
+  test/bench/linux/bridge.sh "$top/build/linux" || exit 2
+  ./build_x86-64.sh forward >/dev/null || exit 2
+  exec unshare --net "$0" inside
+fi
 
 work=$(mktemp -d)
 machine=
 trap '[ -z "$machine" ] || kill "$machine" 2>/dev/null; rm -rf "$work"' EXIT
-test/bench/linux/bridge.sh "$top/build/linux" || exit 2
-./build_x86-64.sh forward >/dev/null || exit 2
 build/image pvh build/apps/forward.bin "" "$work/forward" || exit 2
 g++ -std=c++23 -O2 -Wall -Wextra -pthread -o "$work/frames" test/bench/frames.cpp || exit 2
 
