@@ -13,7 +13,7 @@ linux_options="console=ttyS0 quiet rdinit=/init tsc_early_khz=1000000 lpj=100000
 
 # In a network namespace of its own, once what has to be fetched is here.
 if [ "${1-}" != inside ]; then
-  test/bench/linux/bridge.sh "$top/build/linux" || exit 2
+  test/bench/linux/guest.sh bridge "$top/build/linux" || exit 2
   ./build_x86-64.sh forward >/dev/null || exit 2
   exec unshare --net "$0" inside
 fi
@@ -50,7 +50,7 @@ for name in exo0 exo1; do
 done
 for ((round = 0; round < ROUNDS; round++)); do
   rate -kernel "$work/forward" >>"$work/exo16" &&
-    rate -kernel build/linux/bridge.vmlinuz -initrd build/linux/bridge.initrd -append "$linux_options" >>"$work/linux" || {
+    rate -kernel build/linux/vmlinuz -initrd build/linux/bridge.initrd -append "$linux_options" >>"$work/linux" || {
     echo "forward.sh: a guest does not forward" >&2
     exit 1
   }
