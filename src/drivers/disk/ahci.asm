@@ -16,8 +16,8 @@
 ; The firmware has brought up links and disks. The HBA is not reset at boot, since they would take seconds for it again: a
 ; port that has no link by then is empty and costs no time.
 ;
-; SPEC  AHCI 1.3.1 §3 (registers), §4 (memory), §6.2 (errors), §10.1 (initialization), §10.4.2 (port reset),
-;       §10.6.3 (firmware hand-off); ATA8-ACS §7.16 (IDENTIFY DEVICE); SATA 3.0 §13.6 (NCQ)
+; SPEC  AHCI 1.3.1 §3 (registers), §4 (memory), §6.2 (errors), §10.1 (initialization), §10.4.2 (port reset);
+;       ATA8-ACS §7.16 (IDENTIFY DEVICE); SATA 3.0 §13.6 (NCQ)
 
 AHCI_CLASS              equ 0x010601
 AHCI_BAR                equ 5
@@ -31,11 +31,8 @@ HBA_GHC_AHCI            equ 1 << 31
 HBA_GHC_INTERRUPTS      equ 1 << 1
 HBA_IS                  equ 0x08
 HBA_PI                  equ 0x0c
-HBA_BOHC                equ 0x28                ; reserved, and 0, where there is no hand-off
-HBA_BOHC_OWN            equ 2
-HBA_BOHC_FIRMWARE_BIT   equ 0
 HBA_PORTS               equ 0x100
-HBA_BYTES               equ 0x1000              ; of the registers of 30 ports; no more are looked for
+HBA_BYTES               equ 0x800               ; of the registers of 14 ports; no more are looked for
 PORT_BYTES              equ 0x80
 
 ; Registers are counted from PxSSTS: so the number of most of their bits is a signed byte, which is what ahci_wait takes.
@@ -146,14 +143,12 @@ ahci_driver:                                    ; struct disk_driver
 ; IN    r12  pci_record     rbp  near_variables
 ; USES  all but r12
 ahci_start:
-                cmp     dword [r12 + pci_record.bar_bytes + AHCI_BAR * 8], HBA_BYTES
-                jb      .none                   ; I/O ports, or not what it claims to be
+                mov     eax, [r12 + pci_record.bar_bytes + AHCI_BAR * 8]
+                shr     eax, 11                 ; HBA_BYTES
+                jz      .none                   ; I/O ports, or not what it claims to be
                 mov     edi, [r12 + pci_record.function]
                 call    pci_use
                 mov     esi, [r12 + pci_record.bar + AHCI_BAR * 8]
-                or      dword [rsi + HBA_BOHC], HBA_BOHC_OWN
-                mov     eax, HBA_BOHC * 8 + HBA_BOHC_FIRMWARE_BIT
-                call    ahci_wait_long          ; in vain: it does not answer, and loses it all the same
                 or      dword [rsi + HBA_GHC], HBA_GHC_AHCI
                 mov     eax, [rsi + HBA_CAP]
                 not     eax
@@ -182,7 +177,7 @@ ahci_start:
 ; Registers the disk behind a port, if it is one.
 ;
 ; IN    esi  port     r12 pci_record     rbp near_variables     r15d  entry of its interrupt
-; OUT   r15d -1 if it is one: a controller has one message, for its first disk
+; OUT   r15d below 0 if it is one: a controller has one message, for its first disk
 ; USES  all but rbp r12 to r14
 ahci_probe:
                 push    rsi
@@ -282,8 +277,8 @@ ahci_probe:
                 pop     rax
                 mov     edx, AHCI_TABLE_BYTES
                 mov     esi, r15d
-                call    disk_limits
-                or      r15d, -1                ; no entry: the next one's disk has no interrupt
+                call    device_limits
+                dec     r15d                    ; no entry: the next disk has no interrupt
                 inc     dword [VAR(info + machine_info.disks + list.count)]
 .none:
                 ret
@@ -311,7 +306,7 @@ ahci_wait_long:
                 mov     edi, AHCI_WAIT_US
 ahci_wait_for:
                 xor     r9d, r9d
-                jmp     disk_wait
+                jmp     device_wait
 
 ; -----------------------------------------------------------------------------
 ; Sets the command tables up and starts the port.
@@ -365,9 +360,7 @@ ahci_run:
 .done:
                 ret
 ahci_silent:
-                mov     eax, [r8 + device.record]
-                mov     eax, [rax]              ; function
-                jmp     device_silent
+                jmp     device_gone
 
 ; -----------------------------------------------------------------------------
 ; ahci_stop ends all commands of a port: HBA and disk know none any more (§10.4.2).

@@ -81,7 +81,7 @@ struc nvme_controller, -(2 << NVME_COMMAND_SHIFT)
 .function:              resd 1
 .patience_us:           resd 1
 .doorbells:             resq 1
-.next:                  resd 1                  ; offset of the command to give next; below 0: it has to be enabled
+.next:                  resd 1                  ; the command to give next; 0: it has to be enabled
                         resb PAGE_BYTES - 20 - (2 << NVME_COMMAND_SHIFT)
 .completions:
 endstruc
@@ -277,13 +277,13 @@ nvme_start:
                 stosd                           ; entry_max
                 mov     dh, NVME_IDENTIFIED + PAGE_BYTES >> 8 & 0xff
                 mov     cl, [rdx + 77]          ; pages of a transfer, as a power of two
-                shl     eax, 12
                 dec     cl                      ; 0: any
                 cmp     cl, 5
-                jae     .bytes
+                jb      .bytes
+                mov     cl, 5                   ; NVME_BYTES_MAX
+.bytes:
                 mov     eax, 2 * PAGE_BYTES
                 shl     eax, cl
-.bytes:
                 stosd                           ; bytes_max
                 push    3
                 pop     rax
@@ -301,7 +301,7 @@ nvme_start:
                 mov     cl, NVME_DEPTH_MAX
                 mov     edx, NVME_DEPTH_BYTES
                 xor     esi, esi                ; (the admin queue's; and its function has MSI-X on from now on)
-                call    disk_limits
+                call    device_limits
                 jmp     .next
 
 ; -----------------------------------------------------------------------------
@@ -314,38 +314,39 @@ nvme_enable:
                 call    nvme_stop
                 js      nvme_wait.done
                 lea     rdi, [rsi + nvme_registers.aqa - nvme_registers.csts]
-                mov     [rbx + nvme_controller.next], eax
                 mov     eax, 0x10001            ; two entries each
                 stosd
                 lea     eax, [rbx + nvme_controller.commands]
+                mov     [rbx + nvme_controller.next], eax
                 stosq
                 add     eax, PAGE_BYTES
                 stosq
                 mov     dword [rsi + nvme_registers.cc - nvme_registers.csts], NVME_CC_ENABLE
-                dec     r9d
-                jmp     nvme_wait
+                or      r9d, -1
+                jmp     nvme_wait.ready
 nvme_stop:
                 mov     rsi, [rbx + nvme_controller.doorbells]
                 sub     rsi, nvme_registers.doorbells - nvme_registers.csts
-                xor     r9d, r9d
-                mov     [rsi + nvme_registers.cc - nvme_registers.csts], r9d
+                and     dword [rsi + nvme_registers.cc - nvme_registers.csts], 0
 
 ; -----------------------------------------------------------------------------
-; Waits until bit 0 of a dword is as wanted, for as long as the controller may take.
+; Waits until bit 0 of a dword is 0, for as long as the controller may take; nvme_wait.ready until it is as r9d says.
 ;
-; IN    rsi  its address     r9d  0 or -1: what the bit has to be     rbx  controller
+; IN    rsi  its address     rbx  controller
 ; OUT   rax  0, or -timeout and the controller is named; SF with it
 ; USES  rcx rdx rdi, and rsi if the controller is named
 nvme_wait:
+                xor     r9d, r9d
+.ready:
                 xor     eax, eax
                 mov     edi, [rbx + nvme_controller.patience_us]
-                call    disk_wait
+                call    device_wait
                 jc      .silent
                 xor     eax, eax
 .done:
                 ret
 .silent:
-                or      dword [rbx + nvme_controller.next], -1
+                and     dword [rbx + nvme_controller.next], 0
                 mov     eax, [rbx + nvme_controller.function]
                 jmp     device_silent
 
@@ -382,9 +383,8 @@ nvme_queues:
 nvme_admin:
                 mov     edi, [rbx + nvme_controller.next]
                 test    edi, edi
-                js      .io                     ; not enabled
+                jz      .io                     ; not enabled
                 xor     byte [rbx + nvme_controller.next], nvme_command_size
-                lea     edi, [rbx + rdi + nvme_controller.commands]
                 stosd                           ; (its identifier is 0)
                 xchg    eax, edx
                 stosd
@@ -396,7 +396,7 @@ nvme_admin:
                 stosd
                 xchg    eax, r9d
                 stosd
-                mov     eax, [rbx + nvme_controller.next]
+                movzx   eax, byte [rbx + nvme_controller.next]  ; (they lie at the beginning of a page)
                 shr     eax, NVME_COMMAND_SHIFT - COMPLETION_SHIFT
                 lea     esi, [rbx + nvme_controller.completions + nvme_completion_size + nvme_completion.id]
                 sub     esi, eax                ; where this one ends
@@ -406,7 +406,6 @@ nvme_admin:
                 mov     [rdi], eax
                 push    rdi
                 push    rax
-                xor     r9d, r9d
                 call    nvme_wait
                 pop     rdx
                 pop     rdi
@@ -431,7 +430,7 @@ nvme_open:
                 mov     r11, rcx
                 mov     ebx, [r8 + nvme.controller]
                 cmp     dword [rbx + nvme_controller.next], 0
-                jns     .queue
+                jne     .queue
                 push    rsi
                 call    nvme_enable
                 pop     rsi
@@ -509,7 +508,7 @@ nvme_close:
 .deleted:
                 xor     eax, eax
                 cmp     [rbx + nvme_controller.next], eax
-                jns     .done
+                jne     .done
                 call    nvme_stop
 .done:
                 pop     rbx
@@ -535,7 +534,8 @@ nvme_submit:
                 jmp     ring_leave
 .other:
                 mov     byte [rbx + nvme_command.opcode], NVME_WRITE
-                mov     eax, 0                  ; (leaves the flags)
+                push    0                       ; (leaves the flags)
+                pop     rax
                 mov     [rsi + rcx + completion.bytes], eax
                 je      .pages
                 mov     byte [rbx + nvme_command.opcode], NVME_ZERO
