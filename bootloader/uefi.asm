@@ -155,6 +155,8 @@ uefi_start:
         pop     qword [rbx + UEFI_HANDOFF + handoff.trampoline]
         lea     eax, [rbx + IMAGE_CORE_BYTES]
         mov     [rbx + UEFI_HANDOFF + handoff.header], eax
+        add     eax, program_header.command_line
+        mov     [rbx + UEFI_HANDOFF + handoff.command_line], eax
 
         lea     rcx, [rbx + uefi_gop - uefi_pe]
         xor     edx, edx

@@ -53,7 +53,7 @@ CALL_COUNT          equ ($ - call_offsets) / 2
 %define STEP(name) dw name - core_start_phys
                 STEP(console_init)
                 STEP(elf_check)                 ; the program's ELF header, segments and stack size
-                STEP(acpi_find)                 ; before page 0 goes
+                STEP(acpi_find)                 ; tables
                 STEP(memory_init)               ; the arena
                 STEP(trap_init)                 ; IDT; its entries go behind the text while that is writable
                 STEP(page_init)                 ; identity map

@@ -34,7 +34,6 @@ SEGMENT_EXECUTE     equ 1
 SEGMENT_WRITE       equ 2
 SEGMENTS_MAX        equ 32
 STACK_MAX_BYTES     equ 1 << 30
-COMMAND_LINE_BYTES  equ 2048
 
 ; A part of the program: what is left of the header of a loaded segment.
 struc part
@@ -56,18 +55,15 @@ elf_check.damaged:
 ;       [program_parts], [stack_bytes]
 ; USES  all but rbp
 elf_check:
-                mov     edi, command_line       ; the image's, then the boot protocol's
+                mov     edi, command_line
                 mov     [VAR(info + machine_info.command_line)], edi
                 mov     ecx, COMMAND_LINE_BYTES - 1     ; the rest is 0
-                mov     esi, [rbx + handoff.header]
-                add     esi, program_header.command_line
-                call    .line
                 mov     esi, [rbx + handoff.command_line]
-                test    esi, esi
-                jz      .command_line
-                mov     byte [rdi - 1], ' '
-                call    .line
-.command_line:
+.line:
+                lodsb
+                stosb
+                test    al, al
+                loopnz  .line
                 mov     byte [VAR(stack_bytes) + 2], STACK_BYTES >> 16   ; over zeros
                 mov     edx, [rbx + handoff.header]
                 lea     esi, [rdx + program_header_size]
@@ -117,14 +113,6 @@ elf_check:
 .torn:
                 call    boot_error
                 db      "the program is cut off", 0
-.line:
-                jrcxz   .line_end
-                lodsb
-                stosb
-                test    al, al
-                loopnz  .line
-.line_end:
-                ret
 .next:
                 pop     rcx
 .header:
