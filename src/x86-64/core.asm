@@ -65,7 +65,7 @@ CALL_COUNT          equ ($ - call_offsets) / 2
                 STEP(smp_start)                 ; they come up while this core goes on
                 STEP(pci_init)                  ; all functions, and the drivers of those that have one
 %ifdef DIRECT_BOOT
-                STEP(virtio_mmio_start)         ; devices that the command line names
+                STEP(virtio_mmio_start)         ; devices that the loader or ACPI names
 %endif
                 STEP(time_finish)               ; TSC and timer rates
                 STEP(smp_wait)
