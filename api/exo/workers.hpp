@@ -49,8 +49,9 @@ struct shared_work {
 class workers {
  public:
   /// Takes the idle cores. Where there is no memory for their list, or a pool on this core already, it takes none.
-  /// @param most  cores to use at most, this one included
-  explicit workers(u32 most = ~u32{0}) noexcept {
+  /// @param most        cores to use at most, this one included
+  /// @param spin_turns  how often a core looks for work before it halts
+  explicit workers(u32 most = ~u32{0}, u32 spin_turns = 10'000) noexcept : spin_turns_(spin_turns) {
     if (current_ != nullptr) return;
     u32 const cores = info().cores.size();
     result<pages> memory = pages::take(cores * sizeof(place));
@@ -203,7 +204,7 @@ class workers {
   void help_until(place &me, work const *root, Ended ended) noexcept {
     for (u32 turn = 0; !ended(); ++turn) {
       work *found = join_any(root);
-      if (found == nullptr && turn < spin_turns) {
+      if (found == nullptr && turn < spin_turns_) {
         pause();
         continue;
       }
@@ -242,8 +243,7 @@ class workers {
     serve(*static_cast<place *>(mine));
   }
 
-  static constexpr u32 spin_turns = 10'000;
-
+  u32 const spin_turns_;
   pages memory_;
   std::span<place> places_;  // by core
   u32 size_ = 1;

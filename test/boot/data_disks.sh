@@ -52,7 +52,7 @@ test_on_the_screen() {
   done
   # Rows of 1,024 pixels, of which the first 640 are the picture.
   tail -c +17 "$work/shot.ppm" | od -An -v -tx1 -w3072 | head -n 400 | cut -c 1-$((3 * 3 * 640)) >"$work/shown"
-  tail -c +16 "$work/native" | head -c $((3 * 640 * 400)) | od -An -v -tx1 -w1920 | cmp - "$work/shown" ||
+  cmp "$work/shown" <(tail -c +16 "$work/native" | head -c $((3 * 640 * 400)) | od -An -v -tx1 -w1920) ||
     fail "the screen shows another picture"
   printf x >&$typed
   ends
