@@ -250,7 +250,7 @@ if [ -n "$serial" ]; then
   [ ${#serial} -le 107 ] || refuse "'$serial' has more than the 107 letters that a socket's name may have."
 fi
 
-[ "$disk_model" != nvme ] || export EXO_CORE=nvme
+[[ "$disk_model" != nvme && " ${qemu_options[*]-} " != *\ nvme,* ]] || export EXO_CORE=nvme
 
 find_program "$program"
 

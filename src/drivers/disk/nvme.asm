@@ -739,7 +739,7 @@ nvme_reap:
 ; USES  scratch but r8
 nvme_arm:
                 mov     rsi, [r8 + device.rings + rsi * 8]
-                mov     ecx, [rsi + ring.number]
+                mov     edi, [rsi + ring.number]
                 call    ring_route
                 je      .routed
                 sub     rdi, 4
