@@ -108,8 +108,10 @@ virtio_probe:
                 jc      .none
                 push    rdi
                 mov     edi, [r12 + pci_record.function]
+%ifdef DIRECT_BOOT
                 test    edi, edi
                 js      .mmio
+%endif
                 xor     esi, esi
                 xor     ebp, ebp                ; kinds found
                 push    PCI_CAPABILITY_MAX
@@ -162,7 +164,9 @@ virtio_probe:
 .use:
                 call    pci_use
                 xor     eax, eax
+%ifdef DIRECT_BOOT
                 mov     [rbx + virtio.gsi], eax
+%endif
                 cmp     [r12 + pci_record.msix_count], ax
                 je      .line
                 mov     [rbx + virtio.isr], rax
@@ -185,6 +189,7 @@ virtio_probe:
                 xchg    rbx, rbp
                 xchg    eax, ecx
                 ret
+%ifdef DIRECT_BOOT
 .mmio:
                 mov     rax, [r12 + pci_record.bar]
                 add     rax, MMIO
@@ -200,6 +205,7 @@ virtio_probe:
                 mov     [rbx + virtio.gsi], eax
                 pop     rdi
                 jmp     .found
+%endif
 
 ; -----------------------------------------------------------------------------
 ; Writes the fields that end both kinds of record: queue_max, depth_max, depth_bytes, interrupts.
@@ -208,12 +214,7 @@ virtio_probe:
 ;       cl  descriptors of a slot, as a power of two
 ; USES  all but rbp r12
 virtio_record:
-                cmp     eax, DEVICE_QUEUES_MAX
-                jbe     .queues
-                push    DEVICE_QUEUES_MAX
-                pop     rax
-.queues:
-                stosd
+                push    rax
                 mov     rbx, rbp
                 xchg    eax, edx
                 call    virtio_put
@@ -221,21 +222,17 @@ virtio_record:
                 call    virtio_get
                 dw      REG_QUEUE_MAX
                 shr     eax, cl
-                stosd
-                mov     eax, DEPTH_BYTES
-                stosd
+                xchg    eax, ecx
+                mov     edx, DEPTH_BYTES
                 xor     esi, esi
                 cmp     [r12 + pci_record.msix_count], si
                 setne   sil                     ; entry 1: a queue that has none of its own has no interrupt
-                push    rdi
-                mov     edi, [r12 + pci_record.function]
-                test    edi, edi
-                jns     .pci
-                mov     esi, [r12 + MMIO_GSI]
-.pci:
-                call    irq_possible
-                pop     rdi
-                stosd
+%ifdef DIRECT_BOOT
+                cmp     dword [r12 + pci_record.function], 0
+                cmovl   esi, [r12 + MMIO_GSI]
+%endif
+                pop     rax
+                jmp     device_limits
 virtio_open.failed:
                 ret
 
@@ -330,8 +327,11 @@ virtio_close:
                 xor     r9d, r9d
                 mov     [r8 + device.queues], r9d
                 call    virtio_say
+%ifdef DIRECT_BOOT
                 and     ebx, MMIO
-                lea     rdi, [rdx + rbx]        ; the status
+                add     rdx, rbx
+%endif
+                mov     rdi, rdx                ; the status
                 pop     rbx
 
 ; -----------------------------------------------------------------------------
@@ -360,13 +360,17 @@ virtio_wait:
                 xor     eax, eax
                 ret
 virtio_status:                                  ; al: the byte at rdi
+%ifdef DIRECT_BOOT
                 test    dil, MMIO
                 jnz     .mmio
+%endif
                 mov     al, [rdi]
                 ret
+%ifdef DIRECT_BOOT
 .mmio:
                 mov     eax, [rdi - MMIO]
                 ret
+%endif
 
 ; -----------------------------------------------------------------------------
 ; Sets up a ring and tells the device.
@@ -472,13 +476,19 @@ virtio_arm:
                 mov     rax, [r8 + virtio.isr]
                 test    rax, rax
                 jz      .route
+%ifdef DIRECT_BOOT
                 mov     edi, [r8 + virtio.gsi]
                 test    al, MMIO
                 jnz     .mmio
+%else
+                xor     edi, edi
+%endif
                 mov     al, [rax]               ; (§4.1.5.3, §4.2.2)
+%ifdef DIRECT_BOOT
                 jmp     .route
 .mmio:
                 mov     dword [rax - MMIO], VIRTIO_ISR_ALL
+%endif
 .route:
                 call    ring_route
                 mov     rdx, [rsi + ring.used]
@@ -718,10 +728,14 @@ virtio_publish:
 
 ; Rings a doorbell: rdi, with MMIO; eax number of the queue.
 virtio_notify:
+%ifdef DIRECT_BOOT
                 test    dil, MMIO
                 jnz     .mmio
+%endif
                 mov     [rdi], ax
                 ret
+%ifdef DIRECT_BOOT
 .mmio:
                 mov     [rdi - MMIO], eax
                 ret
+%endif

@@ -19,7 +19,7 @@ ACPI_MEMORY_32          equ 0x000986            ; tag and length
 ACPI_MEMORY_32_BYTES    equ 12
 ACPI_INTERRUPT          equ 0x89                ; tag; after flags and count the first number
 
-%ifndef NVME
+%ifdef DIRECT_BOOT
 ; -----------------------------------------------------------------------------
 ; Starts the drivers of all such devices.
 ;

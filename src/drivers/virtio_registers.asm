@@ -48,17 +48,21 @@ virtio_register:
                 mov     rdx, [rsp + 8]
                 add     qword [rsp + 8], 2
                 movzx   edx, word [rdx]
+%ifdef DIRECT_BOOT
                 test    bl, MMIO
                 jnz     .mmio
+%endif
                 movzx   edx, dl
                 cmp     edx, virtio_common.status
                 lea     rdx, [rbx + rdx]
                 ret
+%ifdef DIRECT_BOOT
 .mmio:
                 movzx   edx, dh
                 lea     rdx, [rbx + rdx * 4 - MMIO]
                 stc
                 ret
+%endif
 
 ; -----------------------------------------------------------------------------
 ; Writes the device's status.

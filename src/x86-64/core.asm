@@ -2,9 +2,9 @@
 ;
 ;   nasm -f bin -I. -DLOADER=bios src/x86-64/core.asm -o build/bios.bin
 ;
-; -DNVME makes a core that has NVMe instead of SATA disks and of virtio over MMIO: they do not fit in together.
-; LOADER is bios, uefi or pvh: what stands before the core, which is the same in all. The output is the beginning of every
-; image of that kind. It may have 16,384 bytes.
+; LOADER is bios, uefi or pvh: what stands before the core. The core is the same in all, but that with pvh, which is
+; DIRECT_BOOT: it has virtio over MMIO, since no other machines are without PCI, and no font, since those have no screen of
+; pixels. The output is the beginning of every image of that kind. It may have 16,384 bytes.
 ; Read src/x86-64/memory.inc beside this page: it draws where everything lies.
 
                 default rel
@@ -27,6 +27,7 @@ loader_start:
 %elifidn LOADER, uefi
 %include "bootloader/uefi.asm"
 %elifidn LOADER, pvh
+%define DIRECT_BOOT
 %include "bootloader/pvh.asm"
 %else
 %error LOADER is none of bios, uefi, pvh
@@ -63,7 +64,7 @@ CALL_COUNT          equ ($ - call_offsets) / 2
                 STEP(acpi_cores)                ; a block for every other core
                 STEP(smp_start)                 ; they come up while this core goes on
                 STEP(pci_init)                  ; all functions, and the drivers of those that have one
-%ifndef NVME
+%ifdef DIRECT_BOOT
                 STEP(virtio_mmio_start)         ; devices that the loader or ACPI names
 %endif
                 STEP(time_finish)               ; TSC and timer rates
@@ -133,11 +134,8 @@ core_entry:
 %include "src/drivers/net/e1000.asm"
 %include "src/drivers/disk/disk.asm"             ; what all disk drivers check
 %include "src/drivers/disk/virtio_blk.asm"
-%ifdef NVME
 %include "src/drivers/disk/nvme.asm"
-%else
 %include "src/drivers/disk/ahci.asm"
-%endif
 core_end:
 
                 absolute 0                      ; the assembler refuses to reserve a negative count: all of it fits

@@ -190,19 +190,11 @@ e1000_start:
                 stosw
                 push    1
                 pop     rax
-                stosd                           ; queue_max
-                mov     ax, E1000_DEPTH_MAX
-                stosd
-                mov     ax, E1000_DEPTH_BYTES
-                stosd
+                mov     ecx, E1000_DEPTH_MAX
+                mov     edx, E1000_DEPTH_BYTES
                 and     dword [r12 + pci_record.msix], 0        ; one ring pair needs one message: MSI, or the line. With MSI-X
-                push    rdi                     ; each family has causes of its own
-                mov     edi, [r12 + pci_record.function]
-                xor     esi, esi
-                call    irq_possible
-                pop     rdi
-                stosd                           ; interrupts
-                ret
+                xor     esi, esi                ; each family has causes of its own
+                jmp     device_limits
 
 ; -----------------------------------------------------------------------------
 ; Stops interrupts, receiving and sending.
