@@ -3,7 +3,7 @@
 ;   nasm -f bin -I. -DLOADER=bios src/x86-64/core.asm -o build/bios.bin
 ;
 ; LOADER is bios, uefi or pvh: what stands before the core. The core is the same in all, but that with pvh, which is
-; DIRECT_BOOT, it has virtio over MMIO, since no other machines are without PCI, and no font, since those have no screen of
+; DIRECT_BOOT: it has virtio over MMIO, since no other machines are without PCI, and no font, since those have no screen of
 ; pixels. The output is the beginning of every image of that kind. It may have 16,384 bytes.
 ; Read src/x86-64/memory.inc beside this page: it draws where everything lies.
 
