@@ -26,8 +26,10 @@
 #include "frame_pool.hpp"
 #include "memory.hpp"
 #include "message.hpp"
+#include "preemption.hpp"
 #include "result.hpp"
 #include "smp.hpp"
+#include "stack_pool.hpp"
 #include "time.hpp"
 #include "timer_heap.hpp"
 
@@ -35,7 +37,7 @@ namespace exo {
 
 /// Something to be done, in the memory of who wants it. It is on one list at a time, and off it when `done` is called.
 struct operation {
-  explicit operation(void (*what)(operation &) noexcept) noexcept : done(what) {}
+  explicit constexpr operation(void (*what)(operation &) noexcept) noexcept : done(what) {}
   operation(operation const &) = delete;
   operation &operator=(operation const &) = delete;
 
@@ -110,6 +112,7 @@ class run_loop {
   /// Runs an operation in one of the next turns.
   /// @core this one
   void post(operation &what) noexcept {
+    unpreempted const section;
     what.next = nullptr;
     (ready_last_ != nullptr ? ready_last_->next : ready_) = &what;
     ready_last_ = &what;
@@ -124,10 +127,20 @@ class run_loop {
     rouse();
   }
 
-  void add(timer_node &timer) noexcept { timers_.add(timer); }
-  void remove(timer_node &timer) noexcept { timers_.remove(timer); }
-  void add(poller &one) noexcept { one.next = std::exchange(pollers_, &one); }
+  void add(timer_node &timer) noexcept {
+    unpreempted const section;
+    timers_.add(timer);
+  }
+  void remove(timer_node &timer) noexcept {
+    unpreempted const section;
+    timers_.remove(timer);
+  }
+  void add(poller &one) noexcept {
+    unpreempted const section;
+    one.next = std::exchange(pollers_, &one);
+  }
   void remove(poller &one) noexcept {
+    unpreempted const section;
     for (poller **link = &pollers_; *link != nullptr; link = &(*link)->next) {
       if (*link == &one) {
         *link = one.next;
@@ -137,17 +150,20 @@ class run_loop {
   }
 
   [[nodiscard]] detail::frame_pool &frames() noexcept { return frames_; }
+  [[nodiscard]] detail::stack_pool &stacks() noexcept { return stacks_; }
   [[nodiscard]] loop_counters const &counters() const noexcept { return counters_; }
   [[nodiscard]] detail::loop_group &group() noexcept { return group_; }
 
   /// Roots are cancelled when the loops end, and waited for.
   void add(detail::root_task &root) noexcept {
+    unpreempted const section;
     root.link = &roots_;
     root.next = std::exchange(roots_, &root);
     if (root.next != nullptr) root.next->link = &root.next;
     if (stopping_) root.stop(root);
   }
   void remove(detail::root_task &root) noexcept {
+    unpreempted const section;
     *root.link = root.next;
     if (root.next != nullptr) root.next->link = root.link;
   }
@@ -282,6 +298,7 @@ class run_loop {
   detail::loop_group &group_;
   loop_counters &counters_;
   detail::frame_pool frames_;
+  detail::stack_pool stacks_;
 
   static inline constinit thread_local run_loop *current_ = nullptr;
 };
@@ -495,6 +512,7 @@ inline void run_loop::run() noexcept {
 template <typename Function, typename... Args>
   requires sendable_call<Function, Args...>
 [[nodiscard]] result<void> try_post(core_id core, Function &&, Args &&...args) noexcept {
+  unpreempted const section;
   run_loop &me = run_loop::here();
   run_loop *const to = me.group_.loop_of(core);
   if (to == nullptr) return std::unexpected(error::no_such);

@@ -28,6 +28,7 @@
 #include "cancel.hpp"
 #include "console.hpp"
 #include "core.hpp"
+#include "preemption.hpp"
 #include "result.hpp"
 #include "run.hpp"
 #include "time.hpp"
@@ -77,8 +78,14 @@ struct promise_base {
   static final_awaiter final_suspend() noexcept { return {}; }
   [[noreturn]] static void unhandled_exception() noexcept { panic("an exception left a task"); }
 
-  static void *operator new(std::size_t bytes) noexcept { return run_loop::here().frames().take(bytes); }
-  static void operator delete(void *frame, std::size_t bytes) noexcept { run_loop::here().frames().give(frame, bytes); }
+  static void *operator new(std::size_t bytes) noexcept {
+    unpreempted const section;
+    return run_loop::here().frames().take(bytes);
+  }
+  static void operator delete(void *frame, std::size_t bytes) noexcept {
+    unpreempted const section;
+    run_loop::here().frames().give(frame, bytes);
+  }
 };
 
 template <typename T>
@@ -384,6 +391,7 @@ inline root_coroutine run_root(task<void> what) { co_await std::move(what); }
 [[nodiscard]] inline result<void> spawn(task<void> what,
                                         std::source_location where = std::source_location::current()) noexcept {
   if (!what.frame()) return std::unexpected(error::memory);
+  unpreempted const section;  // the task may begin on a fiber's stack
   detail::root_coroutine const root = detail::run_root(std::move(what));
   if (!root.frame) return std::unexpected(error::memory);
   root.frame.promise().where = where;

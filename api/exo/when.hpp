@@ -14,6 +14,7 @@
 #include "cancel.hpp"
 #include "console.hpp"
 #include "core.hpp"
+#include "preemption.hpp"
 #include "result.hpp"
 #include "run.hpp"
 #include "task.hpp"
@@ -206,6 +207,7 @@ class scope {
     requires(std::is_void_v<T> || std::same_as<T, result<void>>)
   [[nodiscard]] result<void> spawn(task<T> what) noexcept {
     if (!what.frame()) return std::unexpected(error::memory);
+    unpreempted const section;  // the task may begin on a fiber's stack
     ++running_;
     auto const frame = what.release();
     detail::promise_base &promise = frame.promise();
