@@ -15,6 +15,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <bit>
 #include <concepts>
 #include <coroutine>
@@ -253,9 +254,9 @@ class fiber_queue : operation {
   bool reports_overflow = false;  // this core has the handler
 
 #ifdef EXO_PREEMPTION
-  u64 slice = 0;        // ticks; 0: fibers are not preempted
-  u64 slice_end = 0;    // of the fiber that runs
-  bool armed = false;   // the timer will come at slice_end or before
+  u64 slice = 0;         // ticks; 0: fibers are not preempted
+  u64 slice_end = 0;     // of the fiber that runs
+  bool volatile armed = false;  // the timer will come at slice_end or before; the handler clears it
 
   void arm(u64 deadline) noexcept {
     armed = true;
@@ -304,14 +305,16 @@ class fiber_queue : operation {
   }
 
   void enter(fiber_state &fiber) noexcept {
+    running_ = &fiber;
 #ifdef EXO_PREEMPTION
+    unpreempted_sections() = fiber.sections_;
     if (slice != 0) {
       slice_end = ticks() + slice;
+      // From here on the handler sets the timer again until the fiber is on its stack.
+      std::atomic_signal_fence(std::memory_order_seq_cst);
       if (!armed) arm(slice_end);
     }
-    unpreempted_sections() = fiber.sections_;
 #endif
-    running_ = &fiber;
     go_to(loop_, fiber.place_);
     running_ = nullptr;
 #ifdef EXO_PREEMPTION
