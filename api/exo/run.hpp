@@ -45,11 +45,50 @@ struct operation {
   operation *next = nullptr;
 };
 
+/// Operations in the order in which they came.
+class operation_list {
+ public:
+  [[nodiscard]] constexpr bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] operation *first() const noexcept { return first_; }
+
+  void push(operation &what) noexcept {
+    what.next = nullptr;
+    (last_ != nullptr ? last_->next : first_) = &what;
+    last_ = &what;
+  }
+
+  /// Takes the first one off, which there is.
+  operation &pop() noexcept {
+    operation &taken = *first_;
+    first_ = taken.next;
+    if (first_ == nullptr) last_ = nullptr;
+    return taken;
+  }
+
+  /// Takes one off from where it is; O(n).
+  void remove(operation const &what) noexcept {
+    operation *before = nullptr;
+    for (operation **link = &first_; *link != nullptr; link = &(*link)->next) {
+      if (*link == &what) {
+        *link = what.next;
+        if (last_ == &what) last_ = before;
+        return;
+      }
+      before = *link;
+    }
+  }
+
+ private:
+  operation *first_ = nullptr;
+  operation *last_ = nullptr;
+};
+
 /// A device queue, or anything else that a loop looks at in each turn. It must be off the loop when it goes.
 struct poller {
   struct functions {
     u32 (*poll)(poller &self) noexcept;         // does what there is to do; how much that was
     result<bool> (*arm)(poller &self) noexcept;  // as disk_queue::arm
+    u64 (*deadline)(poller const &self) noexcept = nullptr;  // when it is to be polled at the latest, a TSC deadline
   };
   explicit poller(functions const &what) noexcept : calls(&what) {}
   poller(poller const &) = delete;
@@ -113,9 +152,7 @@ class run_loop {
   /// @core this one
   void post(operation &what) noexcept {
     unpreempted const section;
-    what.next = nullptr;
-    (ready_last_ != nullptr ? ready_last_->next : ready_) = &what;
-    ready_last_ = &what;
+    ready_.push(what);
   }
 
   /// The same from any core. Never fails: the operation brings its own memory.
@@ -202,11 +239,9 @@ class run_loop {
 
   u32 run_ready() noexcept {
     u32 ran = 0;
-    for (; ran < batch_ && ready_ != nullptr; ++ran) {
-      operation *const first = ready_;
-      ready_ = first->next;
-      if (ready_ == nullptr) ready_last_ = nullptr;
-      first->done(*first);
+    for (; ran < batch_ && !ready_.empty(); ++ran) {
+      operation &first = ready_.pop();
+      first.done(first);
     }
     if (ran != 0) detail::count(counters_.operations, ran);
     return ran;
@@ -264,6 +299,7 @@ class run_loop {
       result<bool> const armed = each->calls->arm(*each);
       if (armed && *armed) return;
       if (!armed) deadline = std::min(deadline, deadline_in(unarmed_poll));
+      if (each->calls->deadline != nullptr) deadline = std::min(deadline, each->calls->deadline(*each));
     }
     asleep_.store(true, std::memory_order_seq_cst);
     if (!has_messages()) {
@@ -282,8 +318,7 @@ class run_loop {
   std::atomic<bool> asleep_ = false;
 
   // What only this core uses.
-  alignas(64) operation *ready_ = nullptr;
-  operation *ready_last_ = nullptr;
+  alignas(64) operation_list ready_;
   u32 batch_ = batch_min;
   u32 const core_;
   u64 const pending_bit_ = u64{1} << core_ % 64;  // of this core in others' pending_
