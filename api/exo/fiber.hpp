@@ -435,7 +435,7 @@ class fiber_awaiter : fiber_state {
   void await_suspend(std::coroutine_handle<Promise> parent) noexcept {
     start(parent, parent.promise().cancel);
   }
-  [[nodiscard]] flat_result<returned> await_resume() noexcept { return *std::move(value_); }
+  [[nodiscard, gnu::warn_unused_result]] flat_result<returned> &&await_resume() noexcept { return *std::move(value_); }
 
  private:
   void call() noexcept {

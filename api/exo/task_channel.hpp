@@ -90,9 +90,9 @@ class send_awaiter : public channel_awaiter<send_awaiter<Channel>> {
  public:
   send_awaiter(Channel &to, typename Channel::value_type &&value) noexcept : channel_(to), value_(std::move(value)) {}
 
-  [[nodiscard]] result<void> await_resume() noexcept {
-    if (this->is_cancelled()) return std::unexpected(error::cancelled);
-    return outcome_;
+  [[nodiscard, gnu::warn_unused_result]] result<void> &&await_resume() noexcept {
+    if (this->is_cancelled()) outcome_ = std::unexpected(error::cancelled);
+    return std::move(outcome_);
   }
 
  private:
@@ -113,8 +113,8 @@ class receive_awaiter : public channel_awaiter<receive_awaiter<Channel>> {
  public:
   explicit receive_awaiter(Channel &from) noexcept : channel_(from) {}
 
-  [[nodiscard]] result<typename Channel::value_type> await_resume() noexcept {
-    if (this->is_cancelled()) return std::unexpected(error::cancelled);
+  [[nodiscard, gnu::warn_unused_result]] result<typename Channel::value_type> &&await_resume() noexcept {
+    if (this->is_cancelled()) outcome_.emplace(std::unexpected(error::cancelled));
     return *std::move(outcome_);
   }
 

@@ -90,7 +90,7 @@ class task_disk : poller {
       disk_.waiting_.push(*this);
       return true;
     }
-    [[nodiscard]] result<void> await_resume() const noexcept { return outcome_; }
+    [[nodiscard, gnu::warn_unused_result]] result<void> &&await_resume() noexcept { return std::move(outcome_); }
 
    private:
     friend class task_disk;

@@ -79,7 +79,7 @@ class task_port : poller {
       list_.push(*this);
       return true;
     }
-    [[nodiscard]] result<std::size_t> await_resume() const noexcept { return outcome_; }
+    [[nodiscard, gnu::warn_unused_result]] result<std::size_t> &&await_resume() noexcept { return std::move(outcome_); }
 
     [[nodiscard]] bool attempt() { return attempt_(*this); }
 
@@ -127,12 +127,13 @@ class task_port : poller {
           fill_(std::move(fill)) {
       if (bytes > port.mtu() + net::ethernet_header_bytes) this->outcome_ = std::unexpected(error::range);
     }
-    [[nodiscard]] result<void> await_resume() const noexcept {
-      if (!this->outcome_) return std::unexpected(this->outcome_.error());
-      return {};
+    [[nodiscard, gnu::warn_unused_result]] result<void> &&await_resume() noexcept {
+      if (!this->outcome_) sent_ = std::unexpected(this->outcome_.error());
+      return std::move(sent_);
     }
 
    private:
+    result<void> sent_;
     std::size_t bytes_;
     Fill fill_;
   };

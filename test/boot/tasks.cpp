@@ -50,7 +50,7 @@ task<result<int>> everything() {
       result<void> sent = try_post(core_id{core}, [](u64 value) noexcept { posted += value; }, u64{1});
       while (!sent) {
         that(sent.error() == error::full, "a message is refused");
-        co_await delay(10us);
+        std::ignore = co_await delay(10us);
         sent = try_post(core_id{core}, [](u64 value) noexcept { posted += value; }, u64{1});
       }
     }
