@@ -78,6 +78,19 @@ test_finds_a_double_completion() {
   planted requests 'client ended with status 1'
 }
 
+# Run loops, messages, channels and fibers in a thousand orders of their steps.
+test_loops() {
+  sim SCENARIO=loops SEEDS=1000
+  expect_status 0
+  sim SCENARIO=loops SEEDS=20 EXO_CXXFLAGS=-DEXO_PLANTED
+  expect_status 1
+}
+
+test_channels() {
+  sim SCENARIO=channels SEEDS=1000
+  expect_status 0
+}
+
 test_finds_wrong_memory() {
   program scene <<'TEXT'
 #include <sim/scenario.hpp>

@@ -55,7 +55,7 @@ task<result<int>> everything() {
       }
     }
   }
-  while (posted != 500 * cores) co_await delay(100us);
+  while (posted != 500 * cores) std::ignore = co_await delay(100us);
 
   // Everyone asks everyone, with cores that halt in between.
   scope all;

@@ -1,0 +1,5 @@
+// expect: define EXO_PREEMPTION before the first include
+#ifndef EXO_WRONG
+#define EXO_PREEMPTION
+#endif
+#include <exo/fiber_preemption.hpp>
