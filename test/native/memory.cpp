@@ -140,7 +140,6 @@ void handlers_resume() {
   same(static_cast<i64>(seen.address), 0x123);
   same(static_cast<i64>(seen.error), 2);
   for (u32 const none : {2u, 8u, 18u, 63u, 64u, ~0u}) calling(core().trap_set).refuses(error::no_such, none, skip);
-  calling(core().trap_set).refuses(error::unsupported, static_cast<u32>(event_vector + event_timer), skip);
 }
 
 /// What one core protects, the others find protected; each core has its own handlers.
