@@ -10,10 +10,6 @@
 // held. What is preempted is kept on the fiber's stack: all registers, with those of SSE, AVX and AVX-512.
 #pragma once
 
-#ifndef EXO_PREEMPTION
-#error "exo/fiber_preemption.hpp: define EXO_PREEMPTION before the first include, in all files of the program"
-#endif
-
 #include <cpuid.h>
 
 #include <chrono>
@@ -23,6 +19,25 @@
 #include "fiber.hpp"
 #include "result.hpp"
 #include "time.hpp"
+
+#ifndef EXO_PREEMPTION
+
+namespace exo {
+
+/// Without EXO_PREEMPTION nothing is preempted.
+class preemption {
+ public:
+  template <typename Slice>
+  static result<preemption> start(Slice) noexcept {
+    static_assert(sizeof(Slice) == 0,
+                  "exo::preemption: define EXO_PREEMPTION before the first include, in all files of the program");
+    return std::unexpected(error::unsupported);
+  }
+};
+
+}  // namespace exo
+
+#else
 
 // Goes on where the timer came, with the address of that and the red zone of that code above it on the stack: saves all
 // registers, waits until the fiber's turn comes again, and returns there.
@@ -159,3 +174,5 @@ class preemption {
 };
 
 }  // namespace exo
+
+#endif

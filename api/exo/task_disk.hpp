@@ -125,10 +125,7 @@ class task_disk : poller {
     awaiter **before_ = nullptr;
   };
 
-  static constexpr functions calls_of_this{
-      .poll = [](poller &self) noexcept { return static_cast<task_disk &>(self).poll(); },
-      .arm = [](poller &self) noexcept { return static_cast<task_disk &>(self).arm(); },
-      .deadline = [](poller const &self) noexcept { return static_cast<task_disk const &>(self).deadline(); }};
+  static functions const calls_of_this;
 
   [[nodiscard]] result<void> check(disk_op const &what) const noexcept {
     if (closed_) return std::unexpected(error::closed);
@@ -212,5 +209,11 @@ class task_disk : poller {
   bool closed_ = false;
   bool keeps_buffers_ = false;
 };
+
+template <operation_queue Queue>
+inline constexpr poller::functions task_disk<Queue>::calls_of_this{
+    .poll = [](poller &self) noexcept { return static_cast<task_disk &>(self).poll(); },
+    .arm = [](poller &self) noexcept { return static_cast<task_disk &>(self).arm(); },
+    .deadline = [](poller const &self) noexcept { return static_cast<task_disk const &>(self).deadline(); }};
 
 }  // namespace exo

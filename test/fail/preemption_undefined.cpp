@@ -3,3 +3,5 @@
 #define EXO_PREEMPTION
 #endif
 #include <exo/fiber_preemption.hpp>
+
+bool start() { return exo::preemption::start(std::chrono::milliseconds(1)).has_value(); }
