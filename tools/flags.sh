@@ -1,7 +1,8 @@
 # The compiler's and linker's flags, in one place. Sourced by bash scripts that have set `top`, the repository.
 # EXO_CXXFLAGS in the environment adds flags to guest programs.
 
-warning_flags=(-Wall -Wextra -Wconversion)
+# A result that is not used is an error: see api/exo/task.hpp.
+warning_flags=(-Wall -Wextra -Wconversion -Werror=unused-result)
 
 # A guest program has no operating system: no exceptions, no RTTI, a fixed address.
 guest_compile_flags=(

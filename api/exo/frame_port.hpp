@@ -97,10 +97,17 @@ class frame_port {
     for (frame const &each : frames.subspan(taken)) release(reinterpret_cast<std::byte *>(each.address));
   }
 
+  /// Flushes, then makes the next frame, or with `sending` the next free buffer too, wake this core once; true if there is
+  /// one already.
+  /// @error unsupported, closed  as of nic_queue::arm
+  [[nodiscard]] result<bool> arm(bool sending) noexcept {
+    flush();
+    return queue_.arm(sending ? ring_rx | ring_tx : ring_rx);
+  }
+
   /// Flushes, then halts this core until a frame arrives, another event, or the deadline. May return early.
   void wait(clock::time_point deadline = clock::time_point::max()) noexcept {
-    flush();
-    auto const pending = queue_.arm(free_ == nullptr ? ring_rx | ring_tx : ring_rx);
+    auto const pending = arm(free_ == nullptr);
     if (pending && *pending) return;
     // A device without interrupts is looked at every millisecond.
     if (!pending) deadline = std::min(deadline, clock::now() + std::chrono::milliseconds(1));

@@ -45,6 +45,23 @@ test_wakes() {
   expect_status 0
 }
 
+# Fibers with preemption, and a thousand disk operations at a time.
+test_tasks() {
+  local options
+  for options in '' --asan; do
+    run test/boot/fibers.cpp --native --cores 2 $options
+    expect_status 0
+  done
+  run test/boot/fibers.cpp --native --args overflow
+  expect_status 142
+  expect_text "the stack of fiber 'deep' is full"
+  truncate -s 8M "$work/disk"
+  for options in '' --asan --tsan; do
+    run test/boot/task_io.cpp --native --cores 2 --disk "$work/disk" $options
+    expect_status 0
+  done
+}
+
 test_wordcount() {
   local cores report
   tools/make-text.sh "$work/text" 20000001
