@@ -66,8 +66,7 @@ Without an option of the second group the machine is a PC that boots from a disk
 
 Exit status: the program's own; 2 wrong use, or the program does not build; $EMULATOR_FAILED QEMU or Bochs failed; 130 ended
 by Ctrl-C.
-EXO_CXXFLAGS in the environment adds flags for the compiler; EXO_CORE=nvme takes the core that has NVMe instead of SATA
-disks and of virtio over MMIO, as --disk-model nvme does.
+EXO_CXXFLAGS in the environment adds flags for the compiler.
 TEXT
 }
 
@@ -251,7 +250,8 @@ if [ -n "$serial" ]; then
   [ ${#serial} -le 107 ] || refuse "'$serial' has more than the 107 letters that a socket's name may have."
 fi
 
-[ "$disk_model" != nvme ] || export EXO_CORE=nvme
+# The file of the core's symbols, here and in tools/inside.sh.
+case $way in pvh | microvm) export EXO_SYMBOLS=$top/build/core-pvh.elf ;; *) export EXO_SYMBOLS=$top/build/core.elf ;; esac
 
 find_program "$program"
 
@@ -293,7 +293,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/exo16.XXXXXX")
 # boot_file KIND NAME: makes the file to boot from; sets `boot` to its path.
 boot_file() {
   boot=$work/$2
-  "$core/image" "$1" "$prefix.bin" "$args" "$boot" || exit 2
+  "$top/build/image" "$1" "$prefix.bin" "$args" "$boot" || exit 2
 }
 
 case $way in

@@ -103,13 +103,36 @@ pvh_start:
         mov     esi, .text_program
         cmp     dword [PROGRAM_PHYS - program_header_size], "EXO1"
         jne     .fail
-        mov     eax, [ebp + start_info.rsdp]
-        mov     [ebx + handoff.rsdp], eax
-        mov     eax, [ebp + start_info.command_line]
-        mov     [ebx + handoff.command_line], eax
+        mov     edi, [ebp + start_info.rsdp]
+        test    edi, edi
+        jnz     .rsdp
+        push    ebx
+        call    rsdp_find
+        pop     ebx
+.rsdp:
+        mov     [ebx + handoff.rsdp], edi
+        lea     edi, [ebx + handoff_size]       ; the image's command line, then the protocol's
+        mov     [ebx + handoff.command_line], edi
+        mov     ecx, COMMAND_LINE_BYTES
+        mov     esi, PROGRAM_PHYS - program_header_size + program_header.command_line
+        call    .line
+        mov     esi, [ebp + start_info.command_line]
+        test    esi, esi
+        jz      .no_line
+        mov     byte [edi - 1], ' '
+        call    .line
+.no_line:
         mov     dword [ebx + handoff.header], PROGRAM_PHYS - program_header_size
         mov     dword [ebx + handoff.trampoline], TRAMPOLINE_PHYS
         jmp     core_enter
+.line:                                          ; from esi to edi, ecx bytes at most
+        jecxz   .line_end
+        lodsb
+        stosb
+        test    al, al
+        loopnz  .line
+.line_end:
+        ret
 .fail:
         mov     ecx, 0x10000                    ; bounded wait for the serial port
         mov     edx, COM1 + 5
@@ -134,3 +157,5 @@ pvh_start:
 .text_program:  db "exo16: this file holds no program; build it again", 10, 0
 .text_room:     db "exo16: the memory map has no RAM for the program", 10, 0
 .text_map:      db "exo16: the monitor gives no memory map", 10, 0
+
+%include "bootloader/rsdp.inc"

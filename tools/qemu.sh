@@ -138,7 +138,7 @@ qemu_machine() {
   for index in "${!nets[@]}"; do qemu_nic "$index"; done
 
   if [ -n "$gdb" ]; then
-    gdb_command=(gdb -q -iex "set pagination off" "$prefix.elf" -ex "set confirm off" -ex "directory $top" -ex "add-symbol-file $core/core.elf"
+    gdb_command=(gdb -q -iex "set pagination off" "$prefix.elf" -ex "set confirm off" -ex "directory $top" -ex "add-symbol-file $EXO_SYMBOLS"
       -ex "target remote $work/gdb" -ex "hbreak main")
     command+=(-S -chardev "socket,id=gdb,path=$work/gdb,server=on,wait=off" -gdb chardev:gdb)
   fi

@@ -20,7 +20,7 @@ ACPI_MEMORY_32          equ 0x000986            ; tag and length
 ACPI_MEMORY_32_BYTES    equ 12
 ACPI_INTERRUPT          equ 0x89                ; tag; after flags and count the first number
 
-%ifndef NVME
+%ifdef DIRECT_BOOT
 ; -----------------------------------------------------------------------------
 ; Starts the drivers of all such devices.
 ;
@@ -117,10 +117,10 @@ virtio_mmio_start:
 
 ; Starts the driver of the device at rdi, with interrupt esi. Uses all but rbx.
 .add:
-                mov     r12d, mmio_record
-                or      dword [r12 + pci_record.function], -1
-                mov     [r12 + pci_record.bar], rdi
-                mov     [r12 + MMIO_GSI], esi
+                mov     edx, mmio_record
+                or      dword [rdx + pci_record.function], -1
+                mov     [rdx + pci_record.bar], rdi
+                mov     [rdx + MMIO_GSI], esi
                 mov     rax, rdi
                 shr     rax, 32
                 jnz     .bad                    ; not mapped
@@ -136,7 +136,8 @@ virtio_mmio_start:
                 mov     eax, [rdi + 8]          ; kind
                 shl     eax, 16
                 add     eax, VIRTIO_PCI_DEVICE << 16 | 0x1af4
-                mov     [r12 + pci_record.vendor], eax
+                mov     [rdx + pci_record.vendor], eax
+                mov     r12d, edx
                 push    rbx
                 mov     ebp, near_variables
                 call    drivers_start
@@ -144,8 +145,8 @@ virtio_mmio_start:
                 ret
 .bad:
                 push    rdi
-                mov     edi, text_mmio
-                call    console_text
+                call    system_say
+                db      EXO16, "no virtio 1 device at", 0
                 pop     rax
                 call    console_hex
                 mov     al, 10

@@ -69,11 +69,12 @@ trap_entry:
                 push    rdx
                 mov     ecx, [rsp + 24]
                 call    irq_raised
+                push    rcx
                 push    LAPIC_EOI
                 pop     rcx
                 xor     eax, eax
                 call    lapic_write
-                mov     ecx, [rsp + 24]
+                pop     rcx
                 cmp     cl, event_vector + event_timer
                 je      .timer
                 cmp     cl, EVENT_FLUSH_VECTOR
@@ -226,11 +227,9 @@ trap_report:
                 call    system_say
                 db      10, "exo16:", 0
 .same_line:
-                mov     eax, [rbp]
+                mov     eax, [rbp - 1]
                 add     ebp, 3
-                and     eax, 0x7f7f7f
-                or      eax, ' ' << 24
-                shl     rax, 8
+                and     eax, 0x7f7f7f00
                 mov     al, ' '
                 call    trap_letters
                 pop     rax
@@ -254,8 +253,6 @@ trap_report:
                 jb      .traced
                 cmp     r13, rbp
                 ja      .traced
-                mov     al, ' '
-                call    console_put
                 mov     rax, [r13 + 8]
                 call    console_hex
                 lea     r12, [r13 + 16]         ; only upwards
@@ -263,10 +260,9 @@ trap_report:
                 dec     r14d
                 jnz     .frame
 .traced:
-                mov     al, 10
-                call    console_put
-                lea     edi, [rbx + EXIT_FAULT]
-                jmp     sys_exit
+                mov     edi, ebx
+                sub     edi, -EXIT_FAULT
+                jmp     system_end
 
 ; Prints the letters in rax, the lowest first, up to a 0. Uses rax rdi.
 trap_letters:

@@ -18,6 +18,7 @@
 #   nvme-request         the same of an NVMe disk                                       goal: 100 at most
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
+#   mandelbrot-speedup-2 the same of drawing the Mandelbrot set                         goal: 1.95 at least
 #   wordcount-one-core   how fast one core counts
 #   idle-cpu             a core's share that QEMU takes while all queues are armed        goal: under 2
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median

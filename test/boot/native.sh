@@ -298,7 +298,7 @@ native_echo_with_sanitizer() {
   local option
   for option in --asan --tsan; do
     boot echo --native $option --net tap:exo0 --args quit
-    wait_for "$work/console" 10.0.2.15 60
+    wait_for "$work/console" 10.0.2.15 150
     pinged -f -c 500
     messages 10.0.2.15 7 0 1 1472
     echo -n quit >/dev/udp/10.0.2.15/7
