@@ -142,6 +142,6 @@ core_end:
 
                 absolute 0                      ; the assembler refuses to reserve a negative count: all of it fits
                 resb    IMAGE_CORE_BYTES - (loader_end - loader_start) - (core_end - core_start_phys)
-                resb    CORE_TEXT_BYTES - (core_end - core_start_phys) - trap_count * TRAP_STUB_BYTES    ; and what trap_init writes
+                resb    CORE_TEXT_BYTES - (core_end - core_start_phys) - IDT_GATES * TRAP_STUB_BYTES    ; and what trap_init writes
 
 %include "src/x86-64/data.inc"                  ; the variables
