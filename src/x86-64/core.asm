@@ -3,7 +3,7 @@
 ;   nasm -f bin -I. -DLOADER=bios src/x86-64/core.asm -o build/bios.bin
 ;
 ; LOADER is bios, uefi or pvh: what stands before the core. The core is the same in all, but that with pvh, which is
-; DIRECT_BOOT, it has virtio over MMIO, since no other machines are without PCI, and no font, since those have no screen of
+; DIRECT_BOOT: it has virtio over MMIO, since no other machines are without PCI, and no font, since those have no screen of
 ; pixels. The output is the beginning of every image of that kind. It may have 16,384 bytes.
 ; Read src/x86-64/memory.inc beside this page: it draws where everything lies.
 
@@ -24,11 +24,13 @@ loader_start:
 %ifidn LOADER, bios
 %include "bootloader/mbr.asm"
 %include "bootloader/bios.asm"
+%include "bootloader/rsdp.asm"
 %elifidn LOADER, uefi
 %include "bootloader/uefi.asm"
 %elifidn LOADER, pvh
 %define DIRECT_BOOT
 %include "bootloader/pvh.asm"
+%include "bootloader/rsdp.asm"
 %else
 %error LOADER is none of bios, uefi, pvh
 %endif
@@ -140,6 +142,6 @@ core_end:
 
                 absolute 0                      ; the assembler refuses to reserve a negative count: all of it fits
                 resb    IMAGE_CORE_BYTES - (loader_end - loader_start) - (core_end - core_start_phys)
-                resb    CORE_TEXT_BYTES - (core_end - core_start_phys) - trap_count * TRAP_STUB_BYTES    ; and what trap_init writes
+                resb    CORE_TEXT_BYTES - (core_end - core_start_phys) - IDT_GATES * TRAP_STUB_BYTES    ; and what trap_init writes
 
 %include "src/x86-64/data.inc"                  ; the variables
