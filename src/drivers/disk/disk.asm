@@ -8,40 +8,40 @@
 ; has built since the call began, rings no doorbell, and returns rax.
 ;
 ; IN    rdx  first entry      r11  end of the entries, above rdx      r8  disk_record
-; OUT   rax  blocks, 0 for a flush      edi  bytes, but of a flush      CF clear
+; OUT   rax  blocks, 0 for a flush      edi  bytes      CF clear
 ;       or CF set and rax  -range, -pointer, -unsupported
 ; USES  rcx
 disk_check:
                 movzx   eax, byte [rdx + disk_op.kind]
-                lea     rdi, [rdx + disk_op_size]
-                xor     ecx, ecx                ; bytes
+                mov     rcx, rdx
+                xor     edi, edi                ; bytes
                 cmp     al, disk_write
                 jb      .entry
                 jne     .special
                 test    byte [r8 + disk_record.features], disk_read_only
                 jnz     .unsupported
 .entry:
-                mov     rax, [rdi + disk_op.address - disk_op_size]
+                mov     rax, [rcx + disk_op.address]
                 test    rax, rax
                 jz      .pointer
                 test    [r8 + disk_record.address_mask], eax
                 jnz     .pointer
-                mov     eax, [rdi + disk_op.bytes - disk_op_size]
-                add     rcx, rax
+                mov     eax, [rcx + disk_op.bytes]
+                add     rdi, rax
                 test    eax, eax
                 jz      .range
-                mov     al, [rdi + disk_op.flags - disk_op_size]
-                add     al, al                  ; disk_more
-                jnz     .range                  ; a flag besides
-                jnc     .inside
-                mov     eax, edi
+                cmp     byte [rcx + disk_op.flags], 0
+                je      .inside
+                cmp     byte [rcx + disk_op.flags], disk_more
+                jne     .range
+                add     rcx, disk_op_size
+                mov     eax, ecx
                 sub     eax, edx
                 shr     eax, ENTRY_SHIFT
                 cmp     eax, [r8 + disk_record.entry_max]
                 jae     .range
-                add     rdi, disk_op_size
-                cmp     rdi, r11
-                jbe     .entry
+                cmp     rcx, r11
+                jb      .entry
 .range:
                 push    -error_range
                 jmp     .refused
@@ -55,7 +55,7 @@ disk_check:
                 stc
                 ret
 .special:
-                cmp     [rdx + disk_op.flags], cl
+                cmp     [rdx + disk_op.flags], dil
                 jne     .range
                 cmp     al, disk_flush
                 jne     .no_flush
@@ -75,14 +75,13 @@ disk_check:
 .discard:
                 test    [r8 + disk_record.features], cl
                 jz      .unsupported
-                mov     ecx, [rdx + disk_op.bytes]
-                jrcxz   .range
+                or      edi, [rdx + disk_op.bytes]
+                jz      .range
 .inside:
                 mov     eax, [r8 + disk_record.bytes_max]
-                cmp     rax, rcx
+                cmp     rax, rdi
                 jb      .range
-                mov     edi, ecx
-                xchg    rax, rcx
+                mov     rax, rdi
                 bsf     ecx, [r8 + disk_record.block_bytes]
                 ror     rax, cl                 ; bytes that are no whole blocks make more than any disk has
                 mov     rcx, [r8 + disk_record.blocks]

@@ -130,17 +130,16 @@ virtio_blk_submit:
                 je      .publish                ; no slot is free
                 call    disk_check
                 jc      .refused
-                imul    eax, [r8 + disk_record.block_bytes]
-                xchg    eax, ecx
+                mov     ecx, edi
                 mov     eax, r10d
                 and     eax, [rsi + ring.mask]
                 movzx   eax, word [rsi + avail.ring + rax * 2]
                 mov     edi, eax
                 shl     edi, DESC_SHIFT
                 mov     [rbp + rdi + slot.frame], ecx
-                lea     ecx, [rax + BLK_STATUS]
-                mov     [rbx + rdi + desc.next], cx     ; of a flush: the header leads to the status
-                shl     ecx, 16                 ; every data descriptor does so too, until one comes between
+                lea     ecx, [rax + BLK_STATUS - 1]
+                mov     [rbx + rdi + desc.next], cx     ; the header leads to the data
+                shl     ecx, 16                 ; and every data descriptor to the status, until one comes between
                 mov     rax, [rdx + disk_op.cookie]
                 mov     [rbp + rdi + slot.cookie], rax
                 or      dword [rbp + rdi + slot.link], -1       ; SLOT_LAST; and status, BLK_STATUS_PENDING
@@ -152,9 +151,8 @@ virtio_blk_submit:
                 mov     [rbp + rdi + slot.header + virtio_blk_header.kind], eax
                 cmp     al, disk_write
                 ja      .special
-                dec     word [rbx + rdi + desc.next]    ; the data
                 xor     al, disk_write
-                lea     ecx, [rcx + rax * 2 + DESC_NEXT]        ; and DESC_WRITE for a read
+                lea     ecx, [rcx + rax * 2 + (1 << 16 | DESC_NEXT)]    ; and DESC_WRITE for a read
                 call    virtio_entries
 .queue:
                 inc     r10d
@@ -165,10 +163,11 @@ virtio_blk_submit:
 .publish:
                 jmp     virtio_publish
 .special:
+                inc     word [rbx + rdi + desc.next]    ; of a flush the status
                 cmp     al, disk_flush
                 je      .queue
                 dec     word [rbx + rdi + desc.next]    ; the range
-                inc     ecx                     ; DESC_NEXT
+                add     ecx, 1 << 16 | DESC_NEXT
                 mov     [rbx + rdi + DATA + desc.flags], ecx
                 mov     dword [rbx + rdi + DATA + desc.bytes], VIRTIO_BLK_RANGE_BYTES
                 lea     rax, [rbp + rdi + virtio_blk_range.sector]
