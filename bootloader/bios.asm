@@ -216,5 +216,3 @@ bios_pixels:
 
 text_cpu:       db "this CPU has no 64-bit mode, or NX is switched off", 10, 0
 text_room:      db "the BIOS memory map has no RAM for the program", 10, 0
-
-%include "bootloader/rsdp.inc"

@@ -249,5 +249,3 @@ pvh_start.text_cpu: db "exo16: this CPU has no 64-bit mode, or NX is switched of
 pvh_start.text_program: db "exo16: this file holds no program; build it again", 10, 0
 pvh_start.text_room: db "exo16: the memory map has no RAM for the program", 10, 0
 pvh_start.text_map: db "exo16: the monitor gives no memory map", 10, 0
-
-%include "bootloader/rsdp.inc"

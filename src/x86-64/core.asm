@@ -24,11 +24,13 @@ loader_start:
 %ifidn LOADER, bios
 %include "bootloader/mbr.asm"
 %include "bootloader/bios.asm"
+%include "bootloader/rsdp.asm"
 %elifidn LOADER, uefi
 %include "bootloader/uefi.asm"
 %elifidn LOADER, pvh
 %define DIRECT_BOOT
 %include "bootloader/pvh.asm"
+%include "bootloader/rsdp.asm"
 %else
 %error LOADER is none of bios, uefi, pvh
 %endif
