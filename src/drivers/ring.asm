@@ -1,17 +1,17 @@
-; Rings in the program's memory: what the drivers of virtio and NVMe have in common. Routines have an address inside a
-; ring's memory, and reach struct ring below it with short offsets.
+; Rings in the program's memory: what the drivers have in common. Routines have an address inside a ring's memory, and reach
+; struct ring below it with short offsets. NVMe and AHCI have other fields in the places of some of these.
 
 ENTRY_SHIFT             equ 5                   ; struct frame and struct disk_op
 COMPLETION_SHIFT        equ 4                   ; struct completion; a frame's is one more
 
 struc ring, -112                                ; the first nine in the order in which drivers fill them in
-.mask:                  resd 1                  ; descriptors - 1; NVMe: bytes of the submission queue - 1
+.mask:                  resd 1                  ; descriptors - 1
 .not_slot:              resd 1                  ; bits that no slot's number has
 .free_end:              resd 1                  ; indices count on without end
 .number:                resd 1                  ; of the device's, and of its MSI-X entry
 .record:                resq 1                  ; nic_record or disk_record
-.used:                  resq 1                  ; used ring, completion queue
-.desc:                  resq 1                  ; descriptors, submission queue
+.used:                  resq 1                  ; used ring
+.desc:                  resq 1                  ; descriptors
 .slots:                 resq 1                  ; what the driver notes of each operation in flight
 .doorbell:              resq 1
 .op:                    resq 1                  ; the operation that is being built: its entry,

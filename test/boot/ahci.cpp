@@ -199,7 +199,7 @@ void unplug() {
 /// Random operations, with a queue that is kept full: each block holds what was written last. In the end the disk is
 /// filled, for the host to compare.
 void soak() {
-  constexpr u32 operations = 60000;
+  constexpr u32 operations = 20000;
   u32 const taken = open(0);
   u64 const blocks = record(0).blocks, share = blocks / taken;  // each cookie has its own blocks, and one operation at a time
   std::byte *const memory = take_pages(taken * page_bytes);

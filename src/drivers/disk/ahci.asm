@@ -35,7 +35,8 @@ HBA_BOHC                equ 0x28                ; reserved, and 0, where there i
 HBA_BOHC_OWN            equ 2
 HBA_BOHC_FIRMWARE_BIT   equ 0
 HBA_PORTS               equ 0x100
-HBA_BYTES               equ 0x800               ; of the registers of 14 ports; no more are looked for
+HBA_SHIFT               equ 11
+HBA_BYTES               equ 1 << HBA_SHIFT      ; of the registers of 14 ports; no more are looked for
 PORT_BYTES              equ 0x80
 
 ; Registers are counted from PxSSTS: so the number of most of their bits is a signed byte, which is what ahci_wait takes.
@@ -147,7 +148,7 @@ ahci_driver:                                    ; struct disk_driver
 ; USES  all but r12
 ahci_start:
                 mov     eax, [r12 + pci_record.bar_bytes + AHCI_BAR * 8]
-                shr     eax, 11                 ; HBA_BYTES
+                shr     eax, HBA_SHIFT
                 jz      .none                   ; I/O ports, or not what it claims to be
                 mov     edi, [r12 + pci_record.function]
                 call    pci_use

@@ -4,8 +4,8 @@
 ; Checks the operation at the front, as disk_submit promises: kind, flags, addresses, whole blocks inside the disk, and
 ; how many entries and bytes it has.
 ;
-; A driver calls it for each operation before anything of it reaches the device. If
-; CF is set, the driver takes back what it has built since the call began, rings no doorbell, and returns rax.
+; A driver calls it for each operation before anything of it reaches the device. If CF is set, the driver takes back what it
+; has built since the call began, rings no doorbell, and returns rax.
 ;
 ; IN    rdx  first entry      r11  end of the entries, above rdx      r8  disk_record
 ; OUT   rax  blocks, 0 for a flush      edi  bytes, but of a flush      CF clear

@@ -302,7 +302,7 @@ nvme_start:
                 mov     eax, r14d
                 mov     cl, NVME_DEPTH_MAX
                 mov     edx, NVME_DEPTH_BYTES
-                xor     esi, esi                ; (the admin queue's; and its function has MSI-X on from now on)
+                xor     esi, esi                ; the admin queue's, which so may wake this core for nothing; MSI-X is on now
                 call    device_limits
                 jmp     .next
 
