@@ -4,6 +4,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")" && pwd)
 me=$(basename "$0")
 source "$top/tools/program-names.sh"
+source "$top/tools/said.sh"
 source "$top/tools/qemu.sh"
 source "$top/tools/bochs.sh"
 source "$top/tools/native.sh"
@@ -231,17 +232,17 @@ for forward in "${forwards[@]}"; do
 done
 
 # What the program says of itself goes to files that can be written, which is found out before it runs.
-if [ -n "$trace$profile$serial" ]; then
-  case $way in bochs | native | sim)
-    refuse "--trace, --profile and --serial do not go with --$way. Give what the program prints to tools/inside.sh."
-    ;;
-  esac
+if [ -n "$trace$profile" ]; then
+  [ -z "$gdb" ] || refuse "--trace and --profile do not go with --gdb, whose console is nobody else's. Leave one out."
+  [ -z "$profile" ] || [ "$way" != sim ] ||
+    refuse "--profile does not go with --sim, whose time says nothing of the program's. Give --native instead."
 fi
 for file in "$trace" "$profile"; do
   [ -z "$file" ] || [ -n "$print$build_only" ] || { : >"$file"; } 2>/dev/null ||
     refuse "'$file' cannot be written. Choose a file in a folder that exists and is yours."
 done
 if [ -n "$serial" ]; then
+  case $way in bochs | native | sim) refuse "--serial does not go with --$way, which has no serial port for it. Leave one out." ;; esac
   [ -z "$trace$profile" ] || refuse "--serial takes the console away, so --trace and --profile do not go with it."
   [ ! -e "$serial" ] || refuse "'$serial' exists. Remove it, or choose another name for --serial."
   [ -d "$(dirname "$serial")" ] && [ -w "$(dirname "$serial")" ] ||
@@ -338,6 +339,7 @@ fi
 wait $machine || true
 [ -z "$stopped" ] || wait $machine || true
 case $way in bochs) bochs_ended ;; *) qemu_ended ;; esac
+said_files
 [ -z "$terminal" ] || stty "$terminal" 2>/dev/null || true
 
 if [ -s "$work/status" ]; then

@@ -9,6 +9,9 @@ UEFI_MAP_BYTES      equ 0x10000                 ; for the memory map, and at its
 UEFI_MAP_FREE       equ 256
 UEFI_HANDOFF        equ -128                    ; struct handoff, and behind it the copy of the RSDP
 RSDP_BYTES          equ 36
+%if handoff_size + RSDP_BYTES > -UEFI_HANDOFF
+%error no room behind the handoff
+%endif
 UEFI_ALIGN          equ 32                      ; of headers and sections
 UEFI_TRIES          equ 8                       ; of ExitBootServices
 UEFI_LOAD_ERROR     equ 1                       ; with the highest bit set

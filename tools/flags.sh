@@ -29,11 +29,12 @@ host_thread_flags=(
   "${host_compile_flags[@]/-fsanitize=*/-fsanitize=thread}" -O1
 )
 
-# The native backend: the same program as a process, with libstdc++ and libc under it.
+# The native backend: the same program as a process, with libstdc++ and libc under it. Its addresses are those of the file,
+# so that profiles can be read.
 native_compile_flags=(
-  -std=c++23 -O2 -g -DEXO_HOST "${warning_flags[@]}" -fno-exceptions -fno-rtti -fno-omit-frame-pointer -I "$top/api"
+  -std=c++23 -O2 -g -DEXO_HOST "${warning_flags[@]}" -fno-exceptions -fno-rtti -fno-pie -fno-omit-frame-pointer -I "$top/api"
 )
-native_link_flags=(-Wl,--wrap=main)
+native_link_flags=(-no-pie -Wl,--wrap=main)
 
 # The simulator: it is built once, programs for it are shared objects. The compiler notes atomic operations as for the
 # thread sanitizer, whose library test/sim/atomics.cpp replaces; nothing of a program is shared with another copy of it.

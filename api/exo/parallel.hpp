@@ -22,6 +22,7 @@
 #include <numeric>
 #include <optional>
 #include <ranges>
+#include <type_traits>
 #include <utility>
 
 #include "core.hpp"
@@ -85,6 +86,17 @@ template <std::random_access_iterator Iterator, std::copyable T, typename Combin
         ++from;
       }
       T own = std::move(*sum);
+      if constexpr (std::is_trivially_copyable_v<T>) {
+        // Four sums that do not wait for each other.
+        if (to - from >= 8) {
+          std::array<T, 4> lanes{std::invoke(function, at[0]), std::invoke(function, at[1]), std::invoke(function, at[2]),
+                                 std::invoke(function, at[3])};
+          for (from += 4, at += 4; to - from >= 4; from += 4, at += 4) {
+            for (int lane = 0; lane < 4; ++lane) lanes[lane] = combine(lanes[lane], std::invoke(function, at[lane]));
+          }
+          for (T const &each : lanes) own = combine(own, each);
+        }
+      }
       for (; from < to; ++from, ++at) own = combine(std::move(own), std::invoke(function, *at));
       *sum = std::move(own);
     }

@@ -3,7 +3,7 @@
 ;   nasm -f bin -I. -DLOADER=bios src/x86-64/core.asm -o build/bios.bin
 ;
 ; LOADER is bios, uefi or pvh: what stands before the core. The core is the same in all, but that with pvh, which is
-; DIRECT_BOOT, it has virtio over MMIO, since no other machines are without PCI, and no font, since those have no screen of
+; DIRECT_BOOT: it has virtio over MMIO, since no other machines are without PCI, and no font, since those have no screen of
 ; pixels. The output is the beginning of every image of that kind. It may have 16,384 bytes.
 ; Read src/x86-64/memory.inc beside this page: it draws where everything lies.
 
@@ -65,7 +65,7 @@ CALL_COUNT          equ ($ - call_offsets) / 2
                 STEP(smp_start)                 ; they come up while this core goes on
                 STEP(pci_init)                  ; all functions, and the drivers of those that have one
 %ifdef DIRECT_BOOT
-                STEP(virtio_mmio_start)         ; devices that the command line names
+                STEP(virtio_mmio_start)         ; devices that the loader or ACPI names
 %endif
                 STEP(time_finish)               ; TSC and timer rates
                 STEP(smp_wait)
@@ -140,6 +140,6 @@ core_end:
 
                 absolute 0                      ; the assembler refuses to reserve a negative count: all of it fits
                 resb    IMAGE_CORE_BYTES - (loader_end - loader_start) - (core_end - core_start_phys)
-                resb    CORE_TEXT_BYTES - (core_end - core_start_phys) - trap_count * TRAP_STUB_BYTES    ; and what trap_init writes
+                resb    CORE_TEXT_BYTES - (core_end - core_start_phys) - IDT_GATES * TRAP_STUB_BYTES    ; and what trap_init writes
 
 %include "src/x86-64/data.inc"                  ; the variables

@@ -28,7 +28,7 @@ cpu_init:
                 push    word SELECTOR_TSS + 15
                 lgdt    [rsp]
                 push    idt
-                push    word trap_count * 16 - 1
+                push    word IDT_GATES * 16 - 1
                 lidt    [rsp]
                 add     rsp, 2 * (8 + 2)
                 push    SELECTOR_DATA           ; a null selector leaves some CPUs the old base

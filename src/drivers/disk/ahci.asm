@@ -16,8 +16,8 @@
 ; The firmware has brought up links and disks. The HBA is not reset at boot, since they would take seconds for it again: a
 ; port that has no link by then is empty and costs no time.
 ;
-; SPEC  AHCI 1.3.1 §3 (registers), §4 (memory), §6.2 (errors), §10.1 (initialization), §10.4.2 (port reset);
-;       ATA8-ACS §7.16 (IDENTIFY DEVICE); SATA 3.0 §13.6 (NCQ)
+; SPEC  AHCI 1.3.1 §3 (registers), §4 (memory), §6.2 (errors), §10.1 (initialization), §10.4.2 (port reset),
+;       §10.6.3 (firmware hand-off); ATA8-ACS §7.16 (IDENTIFY DEVICE); SATA 3.0 §13.6 (NCQ)
 
 AHCI_CLASS              equ 0x010601
 AHCI_BAR                equ 5
@@ -31,6 +31,9 @@ HBA_GHC_AHCI            equ 1 << 31
 HBA_GHC_INTERRUPTS      equ 1 << 1
 HBA_IS                  equ 0x08
 HBA_PI                  equ 0x0c
+HBA_BOHC                equ 0x28                ; reserved, and 0, where there is no hand-off
+HBA_BOHC_OWN            equ 2
+HBA_BOHC_FIRMWARE_BIT   equ 0
 HBA_PORTS               equ 0x100
 HBA_BYTES               equ 0x800               ; of the registers of 14 ports; no more are looked for
 PORT_BYTES              equ 0x80
@@ -149,6 +152,9 @@ ahci_start:
                 mov     edi, [r12 + pci_record.function]
                 call    pci_use
                 mov     esi, [r12 + pci_record.bar + AHCI_BAR * 8]
+                or      dword [rsi + HBA_BOHC], HBA_BOHC_OWN
+                mov     eax, HBA_BOHC * 8 + HBA_BOHC_FIRMWARE_BIT
+                call    ahci_wait_long          ; in vain: it does not answer, and loses it all the same
                 or      dword [rsi + HBA_GHC], HBA_GHC_AHCI
                 mov     eax, [rsi + HBA_CAP]
                 not     eax

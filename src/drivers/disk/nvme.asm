@@ -32,6 +32,8 @@ NVME_FLUSH              equ 0
 NVME_WRITE              equ 1
 NVME_READ               equ 2
 NVME_ZERO               equ 8
+NVME_DISCARD            equ 9
+NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
 NVME_DEPTH_MAX          equ 64
 NVME_LIST_SHIFT         equ 9
 NVME_BYTES_MAX          equ (1 << NVME_LIST_SHIFT) / 8 * PAGE_BYTES     ; of an operation: the first page and a full list
@@ -261,7 +263,7 @@ nvme_start:
                 xor     al, [rdx + 520 - 512]   ; optional commands
                 and     al, 3
                 xor     al, [rdx + 520 - 512]
-                and     eax, disk_can_zero | 3
+                and     eax, disk_can_zero | disk_can_discard | 3
                 or      al, disk_pages
                 stosd
                 movsq                           ; blocks
@@ -542,7 +544,21 @@ nvme_submit:
                 cmp     byte [rdx + disk_op.kind], disk_zero
                 je      .queued
                 mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
-                mov     [rbx + nvme_command.cdw12], eax
+                xchg    [rbx + nvme_command.cdw12], eax
+                cmp     byte [rdx + disk_op.kind], disk_flush
+                je      .queued
+                mov     byte [rbx + nvme_command.opcode], NVME_DISCARD
+                shl     ecx, NVME_LIST_SHIFT - COMPLETION_SHIFT
+                lea     rdi, [rsi + rcx + nvme_queue.lists]     ; one range: no attributes, blocks, the first block
+                mov     [rbx + nvme_command.prp1], rdi
+                inc     eax
+                shl     rax, 32
+                stosq
+                push    NVME_DISCARD_BIT
+                pop     rax
+                shl     rax, 32
+                xchg    [rbx + nvme_command.cdw10], rax         ; ranges - 1, and cdw11
+                stosq
                 jmp     .queued
 .next:
                 cmp     rdx, r11
