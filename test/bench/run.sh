@@ -24,6 +24,8 @@
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median
 #   message-instructions     cross-core message, putting it in and taking it out        goal: 60 at most
 #   await-ready-instructions, child-task-instructions    awaiting what is ready, over a plain call; a child task
+#   fiber-switch-instructions    from one stack to another                              goal: under 20
+#   fiber-yield-instructions     a fiber lets the loop run everything else once
 #   message-one-way-ns       the same natively, with the way from core to core          goal: 150 at most
 #   await-ready-ns, child-task-ns    natively                                           goal: 3 and 8 at most
 #   spsc-vs-boost, sort-vs-tbb, reduce-vs-tbb    speed over that of the library         goal: 1 at least

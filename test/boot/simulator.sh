@@ -97,6 +97,13 @@ test_cores_share_work() {
   meets parallel 1500
 }
 
+# Run loops with full rings, calls between them and cancellation; channels between tasks and fibers.
+test_loops_meet() {
+  meets loops 1000
+  sim SCENARIO=channels SEEDS=1000
+  expect_status 0
+}
+
 test_finds_wrong_memory() {
   program scene <<'TEXT'
 #include <sim/scenario.hpp>
