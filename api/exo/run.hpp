@@ -24,6 +24,7 @@
 #include "console.hpp"
 #include "core.hpp"
 #include "frame_pool.hpp"
+#include "heap.hpp"
 #include "memory.hpp"
 #include "message.hpp"
 #include "result.hpp"
@@ -252,6 +253,7 @@ class run_loop {
     asleep_.store(true, std::memory_order_seq_cst);
     if (!has_messages()) {
       detail::count(counters_.halts);
+      system_heap.rest();
       exo::core().core_idle(deadline);
     }
     asleep_.store(false, std::memory_order_relaxed);
