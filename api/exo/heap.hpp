@@ -34,8 +34,8 @@ namespace exo {
 
 namespace detail {
 
-/// A block while it is free. The mark tells that it is: one that was freed twice comes out of the list a second time without
-/// it. Looking at it when the block is freed would cost a cache miss.
+/// A block while it is free. The mark tells that it is, and on which list: one that was freed twice comes off a list a
+/// second time without it. Looking at it already when the block is freed would cost a cache miss.
 struct [[gnu::may_alias]] heap_block : free_block {
   u64 mark;
 };
@@ -85,7 +85,7 @@ class heap {
   /// @param alignment  a power of two
   /// @return           null when no memory is left
   /// @core any
-  [[nodiscard]] void *take(std::size_t bytes, std::size_t alignment = default_alignment) noexcept {
+  [[nodiscard]] void *take(std::size_t bytes, std::size_t alignment = default_alignment) {
     // A class that holds a multiple of an alignment has blocks that are one: its step is a power of two.
     if (alignment > default_alignment && bytes <= sizes::block_max) bytes = align_up(std::max<u64>(bytes, 1), alignment);
     core_heap *const mine = here();
@@ -101,7 +101,7 @@ class heap {
 
   /// Gives a block back, from whatever core; null is nothing. A block that is free already, or none of the heap, panics.
   /// @core any
-  void give(void *block) noexcept {
+  void give(void *block) {
     u64 const number = map_.find(block);
     if (number == 0) [[unlikely]] return refuse(block);
     core_heap *const mine = here();
@@ -112,7 +112,7 @@ class heap {
   /// A block of another size with the same contents, as far as they fit. Null, and the block unchanged, when no memory is
   /// left. A null block is just taken.
   /// @core any
-  [[nodiscard]] void *resize(void *block, std::size_t bytes) noexcept {
+  [[nodiscard]] void *resize(void *block, std::size_t bytes) {
     std::size_t const old_bytes = size_of(block);
     if (bytes <= old_bytes && bytes >= old_bytes / 2) return block;
     void *const moved = take(bytes);
@@ -123,7 +123,7 @@ class heap {
   }
 
   /// The bytes that a block has room for, which may be more than were asked for; 0 for null.
-  [[nodiscard]] std::size_t size_of(void const *block) const noexcept {
+  [[nodiscard]] std::size_t size_of(void const *block) const {
     u64 const number = map_.find(block);
     if (number == 0) return refuse(block), 0;
     slab const &within = *slab_of(number);
@@ -141,7 +141,7 @@ class heap {
 
   /// Gives the pool back all that this core and the resting ones have free; true if that was something.
   /// @core any
-  bool collect() noexcept {
+  bool collect() {
     core_heap *const all = heaps_.load(std::memory_order_acquire);
     if (all == nullptr) return false;
     bool any = false;
@@ -173,8 +173,9 @@ class heap {
   }
 
   static u64 mark_of(heap_block const &block) noexcept { return ~reinterpret_cast<u64>(&block); }
+  static u64 returned_mark_of(heap_block const &block) noexcept { return mark_of(block) ^ 1; }
 
-  static void *pop(slab &from, heap_block &block) noexcept {
+  static void *pop(slab &from, heap_block &block) {
     if (block.mark != mark_of(block)) [[unlikely]] refuse_twice(&block, from);
     from.free = static_cast<heap_block *>(block.next);
     __builtin_prefetch(from.free, 1);  // it is the next one to be taken
@@ -183,7 +184,7 @@ class heap {
     return &block;
   }
 
-  void put(core_heap &mine, heap_block &block, slab &to) noexcept {
+  void put(core_heap &mine, heap_block &block, slab &to) {
     heap_block *const before = std::exchange(to.free, &block);
     if (before == &block) [[unlikely]] refuse_twice(&block, to);
     block.next = before;
@@ -192,7 +193,7 @@ class heap {
   }
 
   /// A slab that was full goes to the end of the ring, and so does one that is empty; of those the end has one at most.
-  [[gnu::noinline]] void settle(core_heap &mine, slab &which) noexcept {
+  [[gnu::noinline]] void settle(core_heap &mine, slab &which) {
     if (which.next == nullptr) link(mine, which);
     slab *const last = mine.slabs[which.size_class]->previous;
     if (which.used != 0 || last == &which) return;
@@ -201,7 +202,7 @@ class heap {
     link(mine, which);
   }
 
-  [[gnu::noinline]] void *take_slowly(std::size_t bytes, std::size_t alignment) noexcept {
+  [[gnu::noinline]] void *take_slowly(std::size_t bytes, std::size_t alignment) {
     core_heap *const mine = awaken();
     if (mine == nullptr) return nullptr;
     for (;;) {
@@ -211,7 +212,7 @@ class heap {
     }
   }
 
-  void *take_block(core_heap &mine, std::size_t size_class) noexcept {
+  void *take_block(core_heap &mine, std::size_t size_class) {
     take_back(mine);
     slab *&first = mine.slabs[size_class];
     for (;;) {
@@ -236,10 +237,12 @@ class heap {
     return made != nullptr ? made->first : nullptr;
   }
 
-  [[gnu::noinline]] void give_slowly(void *block, u64 number) noexcept {
+  [[gnu::noinline]] void give_slowly(void *block, u64 number) {
     if (number >> tag_shift != pages_tag) {
       core_heap &owner = heaps_.load(std::memory_order_acquire)[(number >> tag_shift) - 1];
-      return owner.returned.push(*static_cast<heap_block *>(block));
+      auto &returned = *static_cast<heap_block *>(block);
+      returned.mark = returned_mark_of(returned);
+      return owner.returned.push(returned);
     }
     slab &own_pages = *slab_of(number);
     if (block != own_pages.first || !map_.clear_if(own_pages.first, number)) refuse(block);
@@ -247,10 +250,12 @@ class heap {
   }
 
   /// Sorts in what other cores have given back.
-  void take_back(core_heap &mine) noexcept {
+  void take_back(core_heap &mine) {
     for (auto *each = static_cast<heap_block *>(mine.returned.take_all()); each != nullptr;) {
       heap_block &block = *std::exchange(each, static_cast<heap_block *>(each->next));
-      put(mine, block, *slab_of(map_.find(&block)));
+      slab &to = *slab_of(map_.find(&block));
+      if (block.mark != returned_mark_of(block)) [[unlikely]] refuse_twice(&block, to);
+      put(mine, block, to);
     }
   }
 
@@ -286,7 +291,7 @@ class heap {
     which.next = nullptr;
   }
 
-  bool collect_from(core_heap &from) noexcept {
+  bool collect_from(core_heap &from) {
     bool any = false;
     take_back(from);
     for (slab *const first : from.slabs) {
@@ -363,7 +368,7 @@ class heap {
     return std::construct_at(taken);
   }
 
-  void drop_slab(core_heap &mine, slab &which) noexcept {
+  void drop_slab(core_heap &mine, slab &which) {
     check_all_free(which);
     unlink(mine, which);
     mine.bytes[which.size_class] -= which.bytes;
@@ -371,14 +376,14 @@ class heap {
     drop(which);
   }
 
-  void drop(slab &which) noexcept {
+  void drop(slab &which) {
     pool_.give(reinterpret_cast<u64>(which.first), which.bytes);
     std::lock_guard const guard(lock_);
     which.next = std::exchange(free_slabs_, &which);
   }
 
   /// A slab whose count of used blocks is 0 is not empty if some block was freed twice instead of another.
-  static void check_all_free(slab const &which) noexcept {
+  static void check_all_free(slab const &which) {
     u32 blocks = which.fresh / which.block_bytes;
     heap_block const *each = which.free;
     for (; each != nullptr && blocks != 0; --blocks) each = static_cast<heap_block const *>(each->next);
@@ -386,12 +391,12 @@ class heap {
   }
 
   /// Null is nothing to be given back; anything else that the map does not know is a mistake.
-  [[gnu::noinline, gnu::cold]] static void refuse(void const *block) noexcept {
+  [[gnu::noinline, gnu::cold]] static void refuse(void const *block) {
     if (block == nullptr) return;
     panic("heap: {:#x} was freed, which is no block in use: it was freed before, or never came from here. "
           "Build with -DEXO_HEAP_POISON, which tells more", reinterpret_cast<u64>(block));
   }
-  [[noreturn, gnu::noinline, gnu::cold]] static void refuse_twice(void const *block, slab const &within) noexcept {
+  [[noreturn, gnu::noinline, gnu::cold]] static void refuse_twice(void const *block, slab const &within) {
     panic("heap: the block at {:#x}, of {} bytes, or one near it, was freed twice or written to after it was freed. "
           "Build with -DEXO_HEAP_POISON, which tells more", reinterpret_cast<u64>(block), within.block_bytes);
   }
