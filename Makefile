@@ -10,32 +10,26 @@ all: core
 	@tools/need.sh run
 	@for app in $(apps); do ./build_x86-64.sh $$app || exit; done
 
-# Loader and core in one flat file, for each way to boot, and what makes images of them; for gdb an ELF file of the core's
-# labels and lines.
-# In build/nvme are those with NVMe, instead of SATA and virtio over MMIO.
-loaders := bios uefi pvh
-core: $(loaders:%=build/%.bin) build/image $(loaders:%=build/nvme/%.bin) build/nvme/image
-symbols: build/core.elf build/nvme/core.elf
+# Loader and core in one flat file, for each way to boot, and what makes images of them; for gdb ELF files of the core's
+# labels and lines, which lie elsewhere in the core of direct boot.
+core: build/bios.bin build/uefi.bin build/pvh.bin build/image
+symbols: build/core.elf build/core-pvh.elf
 
 core_sources := $(shell find src bootloader api/abi -name '*.asm' -o -name '*.inc')
 build/%.bin: src/x86-64/core.asm $(core_sources) | build
 	@tools/need.sh run
 	nasm -f bin -I. -DLOADER=$* -l build/$*.lst --before '[map all build/$*.map]' -o $@ $<
 
-build/nvme/%.bin: src/x86-64/core.asm $(core_sources) | build
-	@tools/need.sh run
-	@mkdir -p $(@D)
-	nasm -f bin -I. -DLOADER=$* -DNVME -l build/nvme/$*.lst --before '[map all build/nvme/$*.map]' -o $@ $<
-build/nvme/image: build/image
-	@mkdir -p $(@D)
-	ln -sf ../image $@
-
 build/image: tools/image.cpp $(wildcard tools/image/*.hpp) | build
 	@tools/need.sh run
 	g++ -std=c++23 -O2 -Wall -Wextra -Wconversion -o $@ $<
 
-build/core.elf build/nvme/core.elf: %core.elf: %bios.bin tools/symbols.sh tools/listing.awk
-	tools/symbols.sh $*bios.bin $*bios.lst $*bios.map $@
+build/core.elf: loader := bios
+build/core-pvh.elf: loader := pvh
+build/core.elf: build/bios.bin
+build/core-pvh.elf: build/pvh.bin
+build/core.elf build/core-pvh.elf: tools/symbols.sh tools/listing.awk
+	tools/symbols.sh build/$(loader).bin build/$(loader).lst build/$(loader).map $@
 
 # PROGRAM=name and ARGS="command line", for other virtual machines and for a USB stick at DEVICE.
 image_formats := qcow2 vmdk vdi vhdx iso

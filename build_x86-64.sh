@@ -21,8 +21,7 @@ Beside it lie, with another ending:
   --args "TEXT"  the program's command line, up to 479 bytes
   --help         this text
 
-EXO_CXXFLAGS in the environment adds flags for the compiler; EXO_CORE=nvme takes the core that has NVMe instead of SATA
-disks and of virtio over MMIO. Exit status 2: wrong use, or it does not build.
+EXO_CXXFLAGS in the environment adds flags for the compiler. Exit status 2: wrong use, or it does not build.
 TEXT
 }
 
@@ -54,6 +53,6 @@ build_program
 exec 9>"$prefix.objects/lock"
 flock 9
 for kind in disk efi pvh; do
-  "$core/image" $kind "$prefix.bin" "$args" "$prefix.${kind/disk/img}" || exit 2
+  "$top/build/image" $kind "$prefix.bin" "$args" "$prefix.${kind/disk/img}" || exit 2
 done
 echo "$prefix.img"

@@ -4,6 +4,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")" && pwd)
 me=$(basename "$0")
 source "$top/tools/program-names.sh"
+source "$top/tools/said.sh"
 source "$top/tools/qemu.sh"
 source "$top/tools/bochs.sh"
 source "$top/tools/native.sh"
@@ -65,8 +66,7 @@ Without an option of the second group the machine is a PC that boots from a disk
 
 Exit status: the program's own; 2 wrong use, or the program does not build; $EMULATOR_FAILED QEMU or Bochs failed; 130 ended
 by Ctrl-C.
-EXO_CXXFLAGS in the environment adds flags for the compiler; EXO_CORE=nvme takes the core that has NVMe instead of SATA
-disks and of virtio over MMIO, as --disk-model nvme does.
+EXO_CXXFLAGS in the environment adds flags for the compiler.
 TEXT
 }
 
@@ -232,17 +232,17 @@ for forward in "${forwards[@]}"; do
 done
 
 # What the program says of itself goes to files that can be written, which is found out before it runs.
-if [ -n "$trace$profile$serial" ]; then
-  case $way in bochs | native | sim)
-    refuse "--trace, --profile and --serial do not go with --$way. Give what the program prints to tools/inside.sh."
-    ;;
-  esac
+if [ -n "$trace$profile" ]; then
+  [ -z "$gdb" ] || refuse "--trace and --profile do not go with --gdb, whose console is nobody else's. Leave one out."
+  [ -z "$profile" ] || [ "$way" != sim ] ||
+    refuse "--profile does not go with --sim, whose time says nothing of the program's. Give --native instead."
 fi
 for file in "$trace" "$profile"; do
   [ -z "$file" ] || [ -n "$print$build_only" ] || { : >"$file"; } 2>/dev/null ||
     refuse "'$file' cannot be written. Choose a file in a folder that exists and is yours."
 done
 if [ -n "$serial" ]; then
+  case $way in bochs | native | sim) refuse "--serial does not go with --$way, which has no serial port for it. Leave one out." ;; esac
   [ -z "$trace$profile" ] || refuse "--serial takes the console away, so --trace and --profile do not go with it."
   [ ! -e "$serial" ] || refuse "'$serial' exists. Remove it, or choose another name for --serial."
   [ -d "$(dirname "$serial")" ] && [ -w "$(dirname "$serial")" ] ||
@@ -250,7 +250,8 @@ if [ -n "$serial" ]; then
   [ ${#serial} -le 107 ] || refuse "'$serial' has more than the 107 letters that a socket's name may have."
 fi
 
-[ "$disk_model" != nvme ] || export EXO_CORE=nvme
+# The file of the core's symbols, here and in tools/inside.sh.
+case $way in pvh | microvm) export EXO_SYMBOLS=$top/build/core-pvh.elf ;; *) export EXO_SYMBOLS=$top/build/core.elf ;; esac
 
 find_program "$program"
 
@@ -292,7 +293,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/exo16.XXXXXX")
 # boot_file KIND NAME: makes the file to boot from; sets `boot` to its path.
 boot_file() {
   boot=$work/$2
-  "$core/image" "$1" "$prefix.bin" "$args" "$boot" || exit 2
+  "$top/build/image" "$1" "$prefix.bin" "$args" "$boot" || exit 2
 }
 
 case $way in
@@ -338,6 +339,7 @@ fi
 wait $machine || true
 [ -z "$stopped" ] || wait $machine || true
 case $way in bochs) bochs_ended ;; *) qemu_ended ;; esac
+said_files
 [ -z "$terminal" ] || stty "$terminal" 2>/dev/null || true
 
 if [ -s "$work/status" ]; then

@@ -10,12 +10,13 @@
 #include <exo/exo.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstring>
 #include <optional>
 #include <span>
 #include <string_view>
+
+#include "options.hpp"
 
 using exo::u64;
 
@@ -33,13 +34,6 @@ void list_disks() {
     exo::print("disk {}: {} blocks of {} bytes, {} MiB, {} queues; {} {}\n", number++, disk.blocks, disk.block_bytes,
                disk.blocks * disk.block_bytes >> 20, disk.queue_max, text(disk.model), text(disk.serial));
   }
-}
-
-std::optional<u64> parse(std::string_view text) {
-  u64 value = 0;
-  auto const [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failure != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
 }
 
 void dump(std::span<std::byte const> block) {
@@ -145,7 +139,7 @@ int main(int argc, char **argv) {
   std::size_t const wanted = verb == "read" ? 2 : verb == "write" || verb == "test" ? 3 : 0;
   bool const forced = wanted == 3 && arguments.size() == 4 && std::string_view(arguments[3]) == "force";
   if (wanted == 0 || (arguments.size() != wanted && !forced)) return usage();
-  std::optional<u64> const number = parse(arguments[1]);
+  std::optional<u64> const number = number_of(arguments[1]);
   if (!number) return usage();
 
   auto opened = exo::disk::open(exo::disk_id{0});
@@ -166,6 +160,6 @@ int main(int argc, char **argv) {
     return 1;
   }
   if (verb == "write") return write_block(disk, *number, arguments[2], block);
-  std::optional<u64> const seed = parse(arguments[2]);
+  std::optional<u64> const seed = number_of(arguments[2]);
   return seed ? test(disk, *number, *seed) : usage();
 }

@@ -4,46 +4,19 @@
 //   ./run_x86-64.sh screen --args once       ends as soon as it is drawn
 #include <exo/exo.hpp>
 
-#include <exo/keyboard.hpp>
-#include <exo/screen.hpp>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <string_view>
 
+#include "mandelbrot.hpp"
+#include "picture.hpp"
+
 using exo::colour;
 using exo::i32;
 using exo::u32;
 
-EXO_SCREEN(1024, 768);
-
 namespace {
-
-constexpr u32 steps_max = 64;
-
-/// How many steps a point of the plane takes to leave the circle of radius 2; steps_max if it stays.
-u32 steps_of(double real, double imaginary) {
-  double x = 0;
-  double y = 0;
-  for (u32 step = 0; step < steps_max; ++step) {
-    double const xx = x * x;
-    double const yy = y * y;
-    if (xx + yy > 4) return step;
-    y = 2 * x * y + imaginary;
-    x = xx - yy + real;
-  }
-  return steps_max;
-}
-
-colour colour_of(u32 steps) {
-  if (steps == steps_max) return exo::black;
-  auto const wave = [](u32 at) {
-    u32 const turn = at % 128;
-    return static_cast<exo::u8>(turn < 64 ? 4 * turn : 4 * (127 - turn));
-  };
-  return {wave(3 * steps), wave(5 * steps + 20), wave(2 * steps + 50)};
-}
 
 void draw_bars(exo::screen &screen, i32 top, u32 height) {
   constexpr std::array bars{exo::white,          colour{255, 255, 0}, colour{0, 255, 255}, colour{0, 255, 0},
@@ -57,14 +30,9 @@ void draw_bars(exo::screen &screen, i32 top, u32 height) {
 
 /// Draws the rows from top on. A row belongs to one core, so nobody waits for anybody.
 void draw_mandelbrot(exo::screen &screen, u32 top) {
-  double const step = std::max(3.0 / screen.width(), 2.4 / (screen.height() - top));
-  double const left = -0.7 - step * screen.width() / 2;
-  double const upper = step * (screen.height() - top) / 2;
+  mandelbrot::view const view(screen.width(), screen.height() - top, 64);
   exo::parallel_for(top, screen.height(), [&](u32 y) {
-    for (u32 x = 0; x < screen.width(); ++x) {
-      u32 const steps = steps_of(left + step * x, upper - step * (y - top));
-      screen.pixel(static_cast<i32>(x), static_cast<i32>(y), colour_of(steps));
-    }
+    for (u32 x = 0; x < screen.width(); ++x) screen.pixel(static_cast<i32>(x), static_cast<i32>(y), view(x, y - top));
     screen.present(y, y + 1);
   });
 }
@@ -114,8 +82,5 @@ int main(int count, char **words) {
   exo::print("screen: {}\n", text);
   if (once) return 0;
 
-  exo::input input;
-  exo::print("Press a key{} to end.\n", input.has_keyboard() ? ", here or on the machine's keyboard," : "");
-  char key[1];
-  static_cast<void>(input.read(key));
+  picture::wait_for_key();
 }

@@ -72,6 +72,7 @@ bios_start:
 .program:
         mov     word [bx + handoff.memory_map], MEMORY_MAP_PHYS
         mov     dword [bx + handoff.header], PROGRAM_PHYS - program_header_size
+        mov     dword [bx + handoff.command_line], PROGRAM_PHYS - program_header_size + program_header.command_line
         mov     word [bx + handoff.trampoline], TRAMPOLINE_PHYS
         cmp     byte [VIDEO_MODE_PHYS], 3
         jne     .no_text
@@ -214,5 +215,6 @@ bios_pixels:
         ret
 
 text_cpu:       db "this CPU has no 64-bit mode, or NX is switched off", 10, 0
-text_a20:       db "A20 stays off", 10, 0
 text_room:      db "the BIOS memory map has no RAM for the program", 10, 0
+
+%include "bootloader/rsdp.inc"

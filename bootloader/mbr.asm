@@ -118,6 +118,8 @@ boot_core:
                 rdtsc
                 mov     [HANDOFF_PHYS + handoff.loader_tsc], eax
                 mov     [HANDOFF_PHYS + handoff.loader_tsc + 4], edx
+                call    rsdp_find
+                mov     [HANDOFF_PHYS + handoff.rsdp], edi
                 mov     esi, CORE_LOW_PHYS
                 mov     edi, CORE_PHYS
                 mov     ecx, IMAGE_CORE_BYTES / 4
@@ -155,6 +157,7 @@ boot_a20:
 text_name:      db "exo16: ", 0
 text_read:      db "the boot disk cannot be read; write the image again or use another", 10, 0
 
+text_a20:       db "A20 stays off", 10, 0
 text_program:   db "the image holds no program; build it again", 10, 0
 
 boot_drive:     db 0

@@ -5,6 +5,7 @@
 
 PVH_NOTE            equ 18                      ; XEN_ELFNOTE_PHYS32_ENTRY
 PVH_SEGMENTS        equ 4
+PVH_DEVICES_PHYS    equ DIRECT_MAP_PHYS - 64 * handoff_mmio_size        ; behind the handoff and the command line
 
 struc start_info
 .magic:         resd 1
@@ -103,13 +104,38 @@ pvh_start:
         mov     esi, .text_program
         cmp     dword [PROGRAM_PHYS - program_header_size], "EXO1"
         jne     .fail
-        mov     eax, [ebp + start_info.rsdp]
-        mov     [ebx + handoff.rsdp], eax
-        mov     eax, [ebp + start_info.command_line]
-        mov     [ebx + handoff.command_line], eax
+        mov     edi, [ebp + start_info.rsdp]
+        test    edi, edi
+        jnz     .rsdp
+        push    ebx
+        call    rsdp_find
+        pop     ebx
+.rsdp:
+        mov     [ebx + handoff.rsdp], edi
+        lea     edi, [ebx + handoff_size]       ; the image's command line, then the protocol's
+        mov     [ebx + handoff.command_line], edi
+        mov     ecx, COMMAND_LINE_BYTES
+        mov     esi, PROGRAM_PHYS - program_header_size + program_header.command_line
+        call    .line
+        mov     esi, [ebp + start_info.command_line]
+        test    esi, esi
+        jz      .no_line
+        mov     byte [edi - 1], ' '
+        call    .line
+.no_line:
+        mov     byte [edi - 1], 0               ; also if it was cut off
+        call    pvh_devices
         mov     dword [ebx + handoff.header], PROGRAM_PHYS - program_header_size
         mov     dword [ebx + handoff.trampoline], TRAMPOLINE_PHYS
         jmp     core_enter
+.line:                                          ; from esi to edi, ecx bytes at most
+        jecxz   .line_end
+        lodsb
+        stosb
+        test    al, al
+        loopnz  .line
+.line_end:
+        ret
 .fail:
         mov     ecx, 0x10000                    ; bounded wait for the serial port
         mov     edx, COM1 + 5
@@ -130,7 +156,98 @@ pvh_start:
 .halt:
         hlt
         jmp     .halt
-.text_cpu:      db "exo16: this CPU has no 64-bit mode, or NX is switched off", 10, 0
-.text_program:  db "exo16: this file holds no program; build it again", 10, 0
-.text_room:     db "exo16: the memory map has no RAM for the program", 10, 0
-.text_map:      db "exo16: the monitor gives no memory map", 10, 0
+
+; -----------------------------------------------------------------------------
+; Notes the devices in the command line whose words are the monitor's, and takes these out, since the line is the program's:
+;
+;       virtio_mmio.device=512@0xfeb00e00:12            bytes, address, interrupt
+;
+; IN    ebx  handoff
+; USES  eax ecx edx esi edi ebp
+pvh_devices:
+        push    ebx
+        mov     ebp, PVH_DEVICES_PHYS
+        mov     [ebx + handoff.mmio], ebp
+        mov     ebx, [ebx + handoff.command_line]
+.next:
+        cmp     byte [ebx - 1], ' '             ; (a 0 lies before the first word)
+        ja      .skip
+        mov     esi, .name
+        mov     edi, ebx
+        push    PVH_DEVICE_NAME_BYTES
+        pop     ecx
+        repe    cmpsb
+        je      .word
+.skip:
+        inc     ebx
+        cmp     byte [ebx - 1], 0
+        jne     .next
+        pop     ebx
+        ret
+.word:
+        call    .take
+        jc      .next
+        cmp     al, '@'
+        jne     .word
+        xor     edi, edi                        ; the address
+        xor     edx, edx
+        xor     esi, esi                        ; the interrupt
+.digit:
+        call    .take
+        jc      .note
+        cmp     al, 'x'
+        je      .digit                          ; behind a 0
+        or      al, 0x20
+        sub     al, '0'
+        cmp     al, 9
+        jbe     .value
+        sub     al, 'a' - '0' - 10
+        cmp     al, 15
+        ja      .rest
+.value:
+        movzx   eax, al
+        shld    edx, edi, 4
+        shl     edi, 4
+        or      edi, eax
+        jmp     .digit
+.rest:
+        call    .take
+        jc      .note
+        sub     al, '0'
+        movzx   eax, al
+        cmp     al, 9
+        ja      .id
+        imul    esi, esi, 10
+        add     esi, eax
+        jmp     .rest
+.id:                                            ; a number that a device may have besides
+        call    .take
+        jnc     .id
+.note:
+        cmp     ebp, DIRECT_MAP_PHYS
+        jae     .next                           ; no room
+        mov     [ebp + handoff_mmio.address], edi
+        mov     [ebp + handoff_mmio.address + 4], edx
+        mov     [ebp + handoff_mmio.interrupt], esi
+        add     ebp, handoff_mmio_size
+        inc     dword [DIRECT_HANDOFF_PHYS + handoff.mmio_count]
+        jmp     .next
+
+; Takes a character out of the word; CF set at its end. OUT al
+.take:
+        mov     al, [ebx]
+        cmp     al, ' ' + 1
+        jb      .done
+        mov     byte [ebx], ' '
+        inc     ebx                             ; (leaves CF)
+.done:
+        ret
+.name:  db      "virtio_mmio."
+PVH_DEVICE_NAME_BYTES equ $ - .name
+
+pvh_start.text_cpu: db "exo16: this CPU has no 64-bit mode, or NX is switched off", 10, 0
+pvh_start.text_program: db "exo16: this file holds no program; build it again", 10, 0
+pvh_start.text_room: db "exo16: the memory map has no RAM for the program", 10, 0
+pvh_start.text_map: db "exo16: the monitor gives no memory map", 10, 0
+
+%include "bootloader/rsdp.inc"

@@ -5,17 +5,20 @@
 ; goes to its place in 32-bit mode, and on to core_enter as every loader does. The program's file stays in the copy.
 ; SPEC  UEFI 2.10 §2.3.4 (calls), §4.3 (system table), §4.6 (configuration table), §7.2 (memory), §7.4.6 (exit), §12.9 (GOP)
 
-UEFI_MAP_BYTES      equ 0x10000                 ; for the firmware's memory map, and at its end what the core gets:
+UEFI_MAP_BYTES      equ 0x10000                 ; for the memory map, and at its end what the core gets:
 UEFI_MAP_FREE       equ 256
 UEFI_HANDOFF        equ -128                    ; struct handoff, and behind it the copy of the RSDP
-UEFI_MAP            equ UEFI_HANDOFF - 12       ; descriptors: first, end, bytes of each
 RSDP_BYTES          equ 36
+%if handoff_size + RSDP_BYTES > -UEFI_HANDOFF
+%error no room behind the handoff
+%endif
 UEFI_ALIGN          equ 32                      ; of headers and sections
 UEFI_TRIES          equ 8                       ; of ExitBootServices
 UEFI_LOAD_ERROR     equ 1                       ; with the highest bit set
 UEFI_ANY_BELOW      equ 1                       ; AllocateMaxAddress
 UEFI_LOADER_CODE    equ 1                       ; which firmware leaves executable
-UEFI_USABLE         equ 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7      ; types: loader, boot services, free
+UEFI_KEPT_CODE      equ 8                       ; E820's type of LOADER_CODE, which holds the program's file: not RAM, but
+                                                ; the core may lie there
 UEFI_SHOWN_US       equ 10000000                ; how long an error is shown before the firmware goes on
 
 struc uefi_system
@@ -27,13 +30,15 @@ struc uefi_system
 .table:         resq 1      ; 16 bytes of name, address
 endstruc
 
-struc uefi_services
+struc uefi_services, -128                       ; so that most are in reach of a short offset
                 resb 40
 .allocate:      resq 1
                 resq 1
 .memory_map:    resq 1
-                resb 168
-.exit:          resq 1
+                resb 152
+.exit:          resq 1      ; of the image
+                resq 1
+.leave:         resq 1      ; ExitBootServices
                 resq 1
 .stall:         resq 1
                 resb 64
@@ -73,10 +78,11 @@ uefi_text_name: db      "exo16: ", 0
                 dd      uefi_pe.pe - uefi_pe
 uefi_pe.pe:     db      "PE", 0, 0
                 dw      0x8664, 1               ; x86-64, one section
-                dd      0, 0, 0
+uefi_relocations:                               ; none, but some firmware wants to see a list; else without meaning
+                dd      0, 12, 0
                 dw      uefi_pe.sections - uefi_pe.optional, 0x22     ; executable, all addresses
 uefi_pe.optional: dw      0x20b, 0
-uefi_types:     db      2, 2, 1, 1, 1, 2, 2, 1, 2, 3, 4         ; E820's, by UEFI's; LOADER_CODE holds the program's file
+uefi_types:     db      2, UEFI_KEPT_CODE, 1, 1, 1, 2, 2, 1, 2, 3, 4    ; E820's, by UEFI's
 UEFI_TYPES          equ $ - uefi_types
                 times 12 - UEFI_TYPES db 0
                 dd      uefi_start - uefi_pe, uefi_pe.head_end - uefi_pe
@@ -90,7 +96,7 @@ uefi_text_exit: db      "the firmware does not let go", 13, 10, 0      ; firmwar
                 times 32 - ($ - uefi_text_exit) db 0
                 dd      0, 6
                 dq      0, 0, 0, 0, 0
-                dd      uefi_pe.relocations - uefi_pe, 12
+                dd      uefi_relocations - uefi_pe, 12
 uefi_pe.sections: db      ".exo16", 0, 0
                 dd      0, uefi_pe.head_end - uefi_pe  ; bytes: written with the image
                 dd      0, uefi_pe.head_end - uefi_pe  ; the same
@@ -98,76 +104,74 @@ uefi_pe.sections: db      ".exo16", 0, 0
                 dd      0xe0000020              ; code, for all access
                 align   UEFI_ALIGN, db 0
 uefi_pe.head_end:
-uefi_pe.relocations:   dd      0, 12, 0                ; none, but some firmware wants to see a list
-
-uefi_text_nx:   db      "NX is switched off: turn it on in the firmware's setup", 13, 10, 0
-uefi_text_room: db      "too little free memory below 4 GiB", 13, 10, 0
-uefi_text_kept: db      "the firmware keeps memory between 1 and 2 MiB", 13, 10, 0
-uefi_text_torn: db      "this file is cut off or holds no program; copy it again", 13, 10, 0
 
 ; -----------------------------------------------------------------------------
 ; IN    rcx  image handle      rdx  system table      64-bit mode, memory mapped to itself, the firmware's stack
-; OUT   returns to the firmware with an error, after it has said what is wrong; or not
+; OUT   exits to the firmware with an error, after it has said what is wrong; or not
                 bits 64
 uefi_start:
-        push    rbx
-        push    rbp
-        push    rsi
-        push    rdi
-        push    r12
-        push    r13
-        push    r14
-        push    r15
         sub     rsp, uefi_locals_size + 15 & -16 | 8
+        mov     rbp, rsp
         mov     r12, rcx
         mov     r13, rdx
         mov     r14, [rdx + uefi_system.services]
+        sub     r14, -128
 
-        lea     rdi, [uefi_text_nx]
         mov     eax, 0x80000001
         cpuid
-        test    edx, CPU_NX
-        jz      .failed
-        mov     r15d, [uefi_pe.image_bytes]
+        bt      edx, CPU_NX_BIT
+        jc      .nx
+        call    .failed
+        db      "NX is switched off: turn it on in the firmware's setup", 13, 10, 0
+.nx:
         lea     rsi, [uefi_pe]
-        lea     rdi, [uefi_text_torn]
+        mov     ebx, [rsi + uefi_pe.image_bytes - uefi_pe]
+        lea     rdx, [rbx - IMAGE_CORE_BYTES - program_header_size]
         mov     eax, [rsi + IMAGE_CORE_BYTES + program_header.bytes]
-        test    eax, eax
-        jz      .failed
-        add     rax, IMAGE_CORE_BYTES + program_header_size
-        cmp     rax, r15
-        ja      .failed
-        lea     rdi, [uefi_text_room]
+        dec     eax                             ; 0 is none
+        cmp     rax, rdx
+        jl      .whole
+        call    .failed
+        db      "this file is cut off or holds no program; copy it again", 13, 10, 0
+.whole:
         mov     ecx, 0xa0000 - 1                ; for the other cores
-        mov     edx, PAGE_BYTES
+        push    1
+        pop     r8
         call    .allocate
-        push    rax
-        pop     rbp
-        mov     ecx, 0xffffffff
-        lea     edx, [r15 + UEFI_MAP_BYTES + PAGE_BYTES - 1]
+        xchg    rax, rdi
+        or      ecx, -1
+        lea     r8d, [rbx + UEFI_MAP_BYTES + PAGE_BYTES - 1]
+        shr     r8d, 12
         call    .allocate
-        cmp     rax, PROGRAM_LOWEST
-        jb      .failed                         ; where the core goes
+        cmp     eax, PROGRAM_LOWEST
+        jb      .no_room                        ; where the core goes
+        mov     edx, ebx
         lea     rbx, [rax + UEFI_MAP_BYTES]     ; the copy
-        lea     rdi, [rbx + UEFI_MAP]
-        push    -UEFI_MAP
+        push    rdi
+        lea     rdi, [rbx + UEFI_HANDOFF]
+        push    -UEFI_HANDOFF / 8
         pop     rcx
         xor     eax, eax
-        rep     stosb
-        mov     ecx, r15d
+        rep     stosq
+        mov     ecx, edx
         rep     movsb
-        mov     [rbx + UEFI_HANDOFF + handoff.trampoline], ebp
+        pop     qword [rbx + UEFI_HANDOFF + handoff.trampoline]
+        lea     eax, [rbx + IMAGE_CORE_BYTES]
+        mov     [rbx + UEFI_HANDOFF + handoff.header], eax
+        add     eax, program_header.command_line
+        mov     [rbx + UEFI_HANDOFF + handoff.command_line], eax
 
-        lea     rcx, [uefi_gop]
+        lea     rcx, [rbx + uefi_gop - uefi_pe]
         xor     edx, edx
-        lea     r8, [rsp + uefi_locals.address]
+        lea     r8, [rbp + uefi_locals.address]
         call    [r14 + uefi_services.locate]
-        test    rax, rax
+        test    eax, eax                        ; all errors have lower bits
         jnz     .no_screen
-        mov     rax, [rsp + uefi_locals.address]
+        mov     rax, [rbp + uefi_locals.address]
         mov     rax, [rax + 24]                 ; mode
         mov     rdx, [rax + 8]                  ; its information
-        mov     ecx, screen_rgbx
+        push    screen_rgbx
+        pop     rcx
         sub     ecx, [rdx + 12]                 ; format 0: red first, 1: blue first
         jbe     .no_screen
         mov     rax, [rax + 24]
@@ -181,147 +185,162 @@ uefi_start:
         jb      .no_screen
         mov     [rbx + UEFI_HANDOFF + handoff.screen_format], ecx
         mov     [rbx + UEFI_HANDOFF + handoff.screen], rax
-        mov     [rbx + UEFI_HANDOFF + handoff.screen_width], di
-        mov     [rbx + UEFI_HANDOFF + handoff.screen_height], si
+        mov     [rbx + UEFI_HANDOFF + handoff.screen_width], edi
+        mov     [rbx + UEFI_HANDOFF + handoff.screen_height], esi       ; 16 bits of each: the next comes over the rest
         mov     eax, [rdx + 32]                 ; pixels from a row to the next
         shl     eax, 2
         mov     [rbx + UEFI_HANDOFF + handoff.screen_pitch], eax
 .no_screen:
-        lea     rdx, [uefi_acpi]
+        lea     rdx, [rbx + uefi_acpi - uefi_pe]
         call    .acpi
-        lea     rdx, [uefi_acpi + 16]
+        add     rdx, 16
         call    .acpi
 
-        mov     byte [rsp + uefi_locals.tries], UEFI_TRIES
-.exit:
+        mov     byte [rbp + uefi_locals.tries], UEFI_TRIES
+.leave:
         lea     rdi, [uefi_text_exit]
-        dec     byte [rsp + uefi_locals.tries]
-        jz      .failed
-        lea     rcx, [rsp + uefi_locals.map_bytes]
-        mov     dword [rcx], UEFI_MAP_BYTES - UEFI_MAP_FREE
-        and     dword [rcx + 4], 0
-        lea     rdx, [rbx - UEFI_MAP_BYTES]
-        lea     r8, [rsp + uefi_locals.map_key]
-        lea     r9, [rsp + uefi_locals.map_step]
-        lea     rax, [rsp + uefi_locals.map_version]
-        mov     [rsp + uefi_locals.fifth], rax
-        call    [r14 + uefi_services.memory_map]
-        test    rax, rax
-        jnz     .exit
-
-        ; Core and what the boot uses have to be in RAM that is free after the exit. The program the core checks.
-        lea     rdi, [uefi_text_kept]
-        mov     r10d, CORE_PHYS                 ; so far
-.covered:
-        lea     rsi, [rbx - UEFI_MAP_BYTES]
+        dec     byte [rbp + uefi_locals.tries]
+        jz      .failed_text
+        lea     rcx, [rbp + uefi_locals.map_bytes]
+        mov     qword [rcx], UEFI_MAP_BYTES - UEFI_MAP_FREE
+        lea     rdi, [rbx - UEFI_MAP_BYTES]
+        lea     rsi, [rdi + e820_size]
         mov     rdx, rsi
-        add     rdx, [rsp + uefi_locals.map_bytes]
-        mov     [rbx + UEFI_MAP], esi
-        mov     [rbx + UEFI_MAP + 4], edx
-        mov     eax, [rsp + uefi_locals.map_step]
-        mov     [rbx + UEFI_MAP + 8], eax
-        cmp     r10, PROGRAM_LOWEST
-        jae     .all_covered
+        lea     r8, [rbp + uefi_locals.map_key]
+        lea     r9, [rbp + uefi_locals.map_step]
+        lea     rax, [rbp + uefi_locals.map_version]
+        mov     [rbp + uefi_locals.fifth], rax
+        call    [r14 + uefi_services.memory_map]
+        test    eax, eax
+        jnz     .leave
+
+; The map becomes the core's, in its own place: entries are shorter than descriptors. Core and what the boot uses have to
+; be in RAM that is free after the exit; the program the core checks.
+%if CORE_PHYS * 2 != PROGRAM_LOWEST
+%error the one is made from the other
+%endif
+        mov     [rbx + UEFI_HANDOFF + handoff.memory_map], esi
+        mov     [rbx + UEFI_HANDOFF + handoff.memory_count], eax
+        mov     [rdi + e820.type], eax          ; the last entry so far is none
+        add     [rbp + uefi_locals.map_bytes], rsi      ; its end
+        mov     r10d, PROGRAM_LOWEST - CORE_PHYS        ; not seen so far (descriptors do not overlap, §7.2.3)
 .descriptor:
-        cmp     rsi, rdx
-        jae     .failed
-        mov     eax, UEFI_USABLE
+        mov     rdx, [rsi + uefi_descriptor.first]
+        mov     rax, [rsi + uefi_descriptor.pages]
+        shl     rax, 12
         mov     ecx, [rsi + uefi_descriptor.type]
-        cmp     ecx, 31
-        ja      .next
-        bt      eax, ecx
-        jnc     .next
-        mov     rax, [rsi + uefi_descriptor.first]
-        cmp     rax, r10
-        ja      .next
-        mov     rcx, [rsi + uefi_descriptor.pages]
-        shl     rcx, 12
-        add     rax, rcx
-        cmp     rax, r10
-        jbe     .next
-        xchg    rax, r10
-        jmp     .covered
-.next:
-        add     rsi, [rsp + uefi_locals.map_step]
-        jmp     .descriptor
-.all_covered:
+        cmp     ecx, UEFI_TYPES
+        jb      .type
+        xor     ecx, ecx
+.type:
+        movzx   ecx, byte [rbx + rcx + uefi_types - uefi_pe]
+        test    cl, ~(E820_RAM | UEFI_KEPT_CODE)
+        jnz     .not_free
+        mov     r8d, PROGRAM_LOWEST
+        lea     r9, [rdx + rax]
+        cmp     r9, r8
+        cmova   r9, r8
+        shr     r8d, 1                          ; CORE_PHYS
+        cmp     r8, rdx
+        cmovb   r8, rdx
+        sub     r9, r8
+        jbe     .not_free
+        sub     r10d, r9d
+.not_free:
+        mov     r8, [rdi + e820.first]          ; does it go on where the last one ends?
+        add     r8, [rdi + e820.bytes]
+        cmp     r8, rdx
+        jne     .new
+        cmp     [rdi + e820.type], ecx
+        je      .longer
+.new:
+        add     rdi, e820_size
+        mov     [rdi + e820.first], rdx
+        and     qword [rdi + e820.bytes], 0
+        mov     [rdi + e820.type], ecx
+        inc     dword [rbx + UEFI_HANDOFF + handoff.memory_count]
+.longer:
+        add     [rdi + e820.bytes], rax
+        add     rsi, [rbp + uefi_locals.map_step]
+        cmp     rsi, [rbp + uefi_locals.map_bytes]
+        jb      .descriptor
+        test    r10d, r10d
+        jz      .free
+        call    .failed
+        db      "the firmware keeps memory between 1 and 2 MiB", 13, 10, 0
+.free:
         mov     rcx, r12
-        mov     rdx, [rsp + uefi_locals.map_key]
-        call    [r14 + uefi_services.exit]
-        test    rax, rax
-        jnz     .exit                           ; the map has changed: once more (§7.4.6)
+        mov     rdx, [rbp + uefi_locals.map_key]
+        call    [r14 + uefi_services.leave]
+        test    eax, eax
+        jnz     .leave                          ; the map has changed: once more (§7.4.6)
 
         cli
-        cld
-        lea     rax, [rbx + LOADER_BYTES + (gdt - core_start_phys)]
-        mov     [rsp + 2], rax
-        mov     word [rsp], GDT_BYTES - 1
+        lea     eax, [rbx + LOADER_BYTES + (gdt - core_start_phys)]
+        push    rax
+        push    word GDT_BYTES - 1
         lgdt    [rsp]
         lea     eax, [rbx + uefi_32]
         push    SELECTOR_CODE32
         push    rax
         retfq
 
-; ecx: highest address; edx: bytes. OUT rax: pages there; goes to .failed if there are none.
+; ecx: highest address; r8: pages. OUT rax: their address; does not return if there are none.
 .allocate:
-        mov     [rsp + 8 + uefi_locals.address], rcx
-        push    rdi
-        mov     r8d, edx
-        shr     r8d, 12
+        lea     r9, [rbp + uefi_locals.address]
+        mov     [r9], rcx
         push    UEFI_ANY_BELOW
         pop     rcx
         push    UEFI_LOADER_CODE
         pop     rdx
-        lea     r9, [rsp + 16 + uefi_locals.address]
-        sub     rsp, 32
+        sub     rsp, 32 + 8
         call    [r14 + uefi_services.allocate]
-        add     rsp, 32
-        pop     rdi
-        test    rax, rax
-        mov     rax, [rsp + 8 + uefi_locals.address]
+        add     rsp, 32 + 8
+        test    eax, eax
+        mov     rax, [rbp + uefi_locals.address]
         jz      .got
         pop     rax
-.failed:                                        ; rdi: why
-        mov     r12, rdi
-        lea     rdi, [uefi_text_name]
+.no_room:
+        call    .failed
+        db      "too little free memory below 4 GiB", 13, 10, 0
+
+; Says why there is no way on: the text behind the call, or at rdi.
+.failed:
+        pop     rdi
+.failed_text:
+        lea     rsi, [uefi_text_name]
         call    .print
-        mov     rdi, r12
+        mov     rsi, rdi
         call    .print
         mov     al, EXIT_BOOT                   ; under an emulator: end with a status
         out     STATUS_PORT, al
         out     EXIT_PORT, al
         mov     ecx, UEFI_SHOWN_US
         call    [r14 + uefi_services.stall]
-        add     rsp, uefi_locals_size + 15 & -16 | 8
-        mov     eax, UEFI_LOAD_ERROR
-        bts     rax, 63
-        pop     r15
-        pop     r14
-        pop     r13
-        pop     r12
-        pop     rdi
-        pop     rsi
-        pop     rbp
-        pop     rbx
-        ret
+        mov     rcx, r12
+        push    UEFI_LOAD_ERROR << 1 | 1
+        pop     rdx
+        ror     rdx, 1
+        xor     r8d, r8d                        ; no data
+        xor     r9d, r9d
+        call    [r14 + uefi_services.exit]
 
-; rdi: text. Uses all that calls may.
+; rsi: text. Uses all that calls may.
 .print_next:
-        inc     rdi
-        lea     rdx, [rsp + 32]                 ; two characters of 16 bits, the second is 0
-        mov     [rdx], eax
+        push    rax                             ; two characters of 16 bits, the second is 0
+        mov     rdx, rsp
         mov     rcx, [r13 + uefi_system.console]
+        sub     rsp, 32
         call    [rcx + 8]
         add     rsp, 32 + 8
 .print:
-        sub     rsp, 32 + 8
-        movzx   eax, byte [rdi]
-        test    eax, eax
+        xor     eax, eax
+        lodsb
+        test    al, al
         jnz     .print_next
-        add     rsp, 32 + 8
         ret
 
-; rdx: name of a configuration table. Copies its 36 bytes if there is one. Uses rax rcx rsi rdi r8.
+; rdx: name of a configuration table. Copies its 36 bytes if there is one. Uses rax rcx rsi rdi.
 .acpi:
         mov     rsi, [r13 + uefi_system.table]
         mov     ecx, [r13 + uefi_system.tables]
@@ -329,19 +348,19 @@ uefi_start:
         dec     ecx
         js      .got
         lodsq
-        mov     rdi, rax
+        cmp     rax, [rdx]
         lodsq
-        mov     r8, rax
+        jne     .other
+        cmp     rax, [rdx + 8]
+.other:
         lodsq
-        cmp     rdi, [rdx]
-        jne     .table
-        cmp     r8, [rdx + 8]
         jne     .table
         xchg    rax, rsi
         lea     rdi, [rbx + UEFI_HANDOFF + handoff_size]
-        mov     ecx, RSDP_BYTES
+        mov     [rbx + UEFI_HANDOFF + handoff.rsdp], edi
+        push    RSDP_BYTES
+        pop     rcx
         rep     movsb
-        mov     dword [rbx + UEFI_HANDOFF + handoff.rsdp], DIRECT_HANDOFF_PHYS + handoff_size
 .got:
         ret
 
@@ -354,74 +373,17 @@ uefi_32:
         mov     eax, SELECTOR_DATA
         mov     ds, eax
         mov     es, eax
-        mov     ss, eax
-        mov     eax, cr0
-        btr     eax, 31                         ; CR0_PG
+        mov     al, CR0_PE                      ; and no paging
         mov     cr0, eax
-        mov     esp, BOOT_STACK_PHYS
         rdtsc
         mov     [ebx + UEFI_HANDOFF + handoff.loader_tsc], eax
         mov     [ebx + UEFI_HANDOFF + handoff.loader_tsc + 4], edx
         SERIAL_SETUP edx
 
-        mov     esi, [ebx + UEFI_MAP]
-        mov     edi, DIRECT_MAP_PHYS - e820_size        ; the last entry so far
-        mov     dword [edi + e820.type], 0
-.descriptor:
-        cmp     esi, [ebx + UEFI_MAP + 4]
-        jae     .map_done
-        mov     eax, [esi + uefi_descriptor.pages]
-        mov     edx, [esi + uefi_descriptor.pages + 4]
-        shld    edx, eax, 12
-        shl     eax, 12                         ; bytes
-        mov     ecx, [esi + uefi_descriptor.type]
-        cmp     ecx, UEFI_TYPES
-        jb      .type
-        xor     ecx, ecx
-.type:
-        movzx   ecx, byte [ebx + uefi_types + ecx]
-        cmp     ecx, [edi + e820.type]
-        jne     .new
-        push    eax                             ; does it go on where the last one ends?
-        push    edx
-        mov     eax, [edi + e820.first]
-        mov     edx, [edi + e820.first + 4]
-        add     eax, [edi + e820.bytes]
-        adc     edx, [edi + e820.bytes + 4]
-        sub     eax, [esi + uefi_descriptor.first]
-        sub     edx, [esi + uefi_descriptor.first + 4]
-        or      eax, edx
-        pop     edx
-        pop     eax
-        jz      .longer
-.new:
-        add     edi, e820_size
-        mov     [edi + e820.type], ecx
-        mov     ecx, [esi + uefi_descriptor.first]
-        mov     [edi + e820.first], ecx
-        mov     ecx, [esi + uefi_descriptor.first + 4]
-        mov     [edi + e820.first + 4], ecx
-        and     dword [edi + e820.bytes], 0
-        and     dword [edi + e820.bytes + 4], 0
-        inc     dword [ebx + UEFI_HANDOFF + handoff.memory_count]
-.longer:
-        add     [edi + e820.bytes], eax
-        adc     [edi + e820.bytes + 4], edx
-        add     esi, [ebx + UEFI_MAP + 8]
-        jmp     .descriptor
-.map_done:
-        mov     dword [ebx + UEFI_HANDOFF + handoff.memory_map], DIRECT_MAP_PHYS
-        lea     eax, [ebx + IMAGE_CORE_BYTES]
-        mov     [ebx + UEFI_HANDOFF + handoff.header], eax
-
         lea     esi, [ebx + LOADER_BYTES]
         mov     edi, CORE_PHYS
         mov     ecx, CORE_TEXT_BYTES / 4
         rep     movsd
-        lea     esi, [ebx + UEFI_HANDOFF]
-        mov     edi, DIRECT_HANDOFF_PHYS
-        mov     ecx, (handoff_size + RSDP_BYTES) / 4
-        rep     movsd
-        mov     ebx, DIRECT_HANDOFF_PHYS
+        add     ebx, UEFI_HANDOFF
         mov     eax, core_enter
         jmp     eax

@@ -129,24 +129,40 @@ inline i64 check_frames(std::span<exo::frame const> frames, u32 room, u32 least,
   return fit;
 }
 
+/// Whether bytes are whole blocks inside the disk: 0 or -range.
+inline i64 check_extent(exo::disk_record const &record, u64 block, u64 bytes) noexcept {
+  bool const inside = block < record.blocks && bytes <= (record.blocks - block) * record.block_bytes;
+  return inside && bytes % record.block_bytes == 0 ? 0 : -error::range;
+}
+
 /// Checks the operation at the front; the result is as of disk_submit, 0 if it can be done.
 inline i64 check_operation(exo::disk_record const &record, std::span<exo::disk_op const> ops, u32 room,
                            extent &size) noexcept {
   exo::disk_op const &op = ops.front();
-  if ((op.flags & ~entry_more) != 0) return -error::range;
-  if (op.kind == exo::disk_flush) {
+  auto const lacks = [&](u32 feature) { return (record.features & feature) == 0; };
+  bool const read_only = !lacks(exo::disk_read_only);
+  switch (op.kind) {
+  case exo::disk_read: break;
+  case exo::disk_write:
+    if (read_only) return -error::unsupported;
+    break;
+  case exo::disk_flush:
     if (op.flags != 0) return -error::range;
     size = {.entries = 1, .bytes = 0};
-    return (record.features & exo::disk_write_cache) == 0 ? -error::unsupported : 0;
+    return lacks(exo::disk_write_cache) ? -error::unsupported : 0;
+  case exo::disk_discard:
+  case exo::disk_zero:
+    if (op.flags != 0) return -error::range;
+    if (read_only || lacks(op.kind == exo::disk_zero ? exo::disk_can_zero : exo::disk_can_discard)) return -error::unsupported;
+    size = {.entries = 1, .bytes = op.bytes};
+    return op.bytes == 0 ? -error::range : check_extent(record, op.block, op.bytes);
+  default: return -error::range;
   }
-  if (op.kind != exo::disk_read && op.kind != exo::disk_write) return -error::range;
-  if (op.kind == exo::disk_write && (record.features & exo::disk_read_only) != 0) return -error::unsupported;
   if (i64 const bad = measure(ops, room, record.entry_max, size); bad != 0 || size.entries == 0) return bad;
   for (exo::disk_op const &part : ops.first(size.entries)) {
     if ((part.flags & ~entry_more) != 0) return -error::range;
   }
-  bool const inside = op.block < record.blocks && size.bytes <= (record.blocks - op.block) * record.block_bytes;
-  return inside && size.bytes % record.block_bytes == 0 ? 0 : -error::range;
+  return check_extent(record, op.block, size.bytes);
 }
 
 /// Checks operations; returns how many entries of them fit, whole operations only, or an error.

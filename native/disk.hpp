@@ -64,11 +64,26 @@ inline bool transfer(int file, bool writing, char *memory, u64 bytes, u64 offset
   return true;
 }
 
+/// Makes blocks zeros, by a hole where the file system can have one. Discarded blocks may stay as they are.
+inline bool clear(int file, bool discard, u64 bytes, u64 offset) {
+  if (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(bytes)) == 0) {
+    return true;
+  }
+  if (errno != EOPNOTSUPP) return false;
+  static constexpr std::array<char, 64 << 10> zeros{};
+  for (u64 done = 0; !discard && done < bytes; done += zeros.size()) {
+    if (!transfer(file, true, const_cast<char *>(zeros.data()), std::min<u64>(zeros.size(), bytes - done), offset + done)) return false;
+  }
+  return true;
+}
+
 inline exo::completion perform(int file, std::span<exo::disk_op const> op) {
   exo::completion what{.cookie = op[0].cookie, .status = 0, .bytes = 0};
   bool good = true;
   if (op[0].kind == exo::disk_flush) {
     good = fdatasync(file) == 0;
+  } else if (op[0].kind == exo::disk_discard || op[0].kind == exo::disk_zero) {
+    good = clear(file, op[0].kind == exo::disk_discard, op[0].bytes, op[0].block * block_bytes);
   } else {
     bool const writing = op[0].kind == exo::disk_write;
     u64 offset = op[0].block * block_bytes;
@@ -174,7 +189,8 @@ inline void make_disk(disk_device &device, char const *path) {
     refuse("'%s' is neither a file nor a block device, so it cannot be a disk.", path);
   }
   device.record = {.function = ~u32{0},
-                   .features = static_cast<u32>(writable ? exo::disk_write_cache : exo::disk_read_only),
+                   .features = static_cast<u32>(writable ? exo::disk_write_cache | exo::disk_can_discard | exo::disk_can_zero
+                                                        : exo::disk_read_only),
                    .blocks = (bytes + block_bytes - 1) / block_bytes,
                    .block_bytes = block_bytes,
                    .entry_max = disk_entries_most,

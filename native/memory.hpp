@@ -4,10 +4,12 @@
 // belongs to the core: it can be asked about, not changed. A hole that mem_map fills must not lie there either.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include <cinttypes>
 #include <map>
+#include <span>
 #include <utility>
 
 #include "machine.hpp"
@@ -66,23 +68,42 @@ inline void split(u64 at) {
   memory->regions.emplace(at, upper);
 }
 
-/// Looks for an address in what the process has besides the regions.
+/// Looks for an address in what the process has besides the regions. Takes no memory: a handler asks, too.
 inline bool find_own(u64 virt, exo::mapping &out) noexcept {
-  std::FILE *const maps = std::fopen("/proc/self/maps", "re");
-  if (maps == nullptr) return false;
-  char line[512], flags[5];
+  int const maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  if (maps < 0) return false;
+  // Lines `FIRST-END rwxp …`, both numbers hexadecimal.
+  enum { in_first, in_end, in_flags, in_rest } at = in_first;
   u64 first = 0, end = 0;
+  u32 access = 0;
   bool found = false;
-  while (!found && std::fgets(line, sizeof(line), maps) != nullptr) {
-    if (std::sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &first, &end, flags) != 3) continue;
-    found = virt >= first && virt < end;
+  std::array<char, 4096> text;
+  for (ssize_t count; !found && (count = read(maps, text.data(), text.size())) > 0;) {
+    for (char const letter : std::span(text).first(static_cast<std::size_t>(count))) {
+      u64 const digit = static_cast<u64>(letter <= '9' ? letter - '0' : letter - 'a' + 10);
+      if (at == in_first && letter != '-') {
+        first = first << 4 | digit;
+      } else if (at == in_first) {
+        at = in_end;
+      } else if (at == in_end && letter != ' ') {
+        end = end << 4 | digit;
+      } else if (at == in_end) {
+        at = in_flags;
+      } else if (at == in_flags && letter != ' ') {
+        access |= letter == 'r' ? exo::access_read : letter == 'w' ? exo::access_write : letter == 'x' ? exo::access_execute : 0;
+      } else if (at == in_flags) {
+        found = virt >= first && virt < end;
+        if (found) break;
+        at = in_rest;
+      } else if (letter == '\n') {
+        first = end = access = 0;
+        at = in_first;
+      }
+    }
   }
-  std::fclose(maps);
-  if (!found) return false;
-  u64 const access = (flags[0] == 'r' ? exo::access_read : 0) | (flags[1] == 'w' ? exo::access_write : 0) |
-                     (flags[2] == 'x' ? exo::access_execute : 0);
-  out = {.phys = virt, .page = exo::page_bytes, .access = static_cast<u32>(access), .reserved = 0};
-  return true;
+  close(maps);
+  if (found) out = {.phys = virt, .page = exo::page_bytes, .access = access, .reserved = 0};
+  return found;
 }
 
 /// Whether the process has something besides the regions at an address.

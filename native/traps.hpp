@@ -10,6 +10,7 @@
 #include <bit>
 #include <iterator>
 
+#include <exo/backtrace.hpp>
 #include <exo/console.hpp>
 
 #include "machine.hpp"
@@ -21,6 +22,7 @@ inline constinit struct sigaction before[NSIG] = {};  // what was there: nothing
 
 inline constexpr u64 vectors_critical = 1 << 2 | 1 << 8 | 1 << 18;  // NMI, double fault, machine check
 inline constexpr u32 exit_fault = 128;
+inline constexpr std::size_t trace_most = 16;  // return addresses in a report
 inline constexpr u64 page_fault = 14;
 inline constexpr u64 error_user = 4;  // of a page fault: the one bit in which a process differs from the machine
 
@@ -60,6 +62,13 @@ inline constexpr register_place registers[] = {
   exo::print("exo16:  err {:016x} flg {:016x} rbp {:016x}\n", state.error, state.rflags, state.rbp);
   exo::print("exo16:  rax {:016x} rbx {:016x} rcx {:016x}\n", state.rax, state.rbx, state.rcx);
   exo::print("exo16:  rdx {:016x} rsi {:016x} rdi {:016x}\n", state.rdx, state.rsi, state.rdi);
+  std::array<u64, 1 + trace_most> stack;
+  std::array<char, 80 + 17 * trace_most> line;
+  exo::text_sink trace(line);
+  trace.put("exo16: trace");
+  std::size_t const depth = exo::walk_stack(state, stack);
+  for (std::size_t at = 1; at < depth; ++at) exo::format_to(trace, " {:016x}", stack[at]);
+  exo::print("{}\n", trace.text());
   exo::core().sys_exit(static_cast<u32>(exit_fault + state.vector));
   __builtin_unreachable();
 }
@@ -89,6 +98,7 @@ inline void call_handler(core_state &core, exo::trap_fn handler, exo::trap_frame
 inline void on_fault(int signal, siginfo_t *about, void *context) {
   bool const fault = about->si_code > 0;
   if (!fault || exo::host_local == nullptr) return pass_on(signal, fault);
+  int const old_errno = errno;
   core_state &core = this_core();
   greg_t *const saved = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
 
@@ -106,6 +116,7 @@ inline void on_fault(int signal, siginfo_t *about, void *context) {
   }
   call_handler(core, handler, state, saved);
   call_handlers();  // of events that came meanwhile
+  errno = old_errno;
 }
 
 /// Whoever is in a handler or holds a lock when this comes calls again at the end of it.

@@ -4,7 +4,8 @@
 #   test/one.sh shell FILE FUNCTION   a function of a shell file
 #   test/one.sh host FILE [thread]    a Catch2 program; prints a line for each TEST_CASE. `thread`: with that sanitizer
 #   test/one.sh fail FILE             a C++ file that must not compile with -DEXO_WRONG, and must compile without it.
-#                                     `// expect: TEXT` lines name what the compiler has to say
+#                                     `// expect: TEXT` lines name what the compiler has to say; with a line
+#                                     `// compile: whole` it makes code, and not only looks at the text
 #   test/one.sh fuzz FILE             a fuzz target, over its inputs
 #   test/one.sh guest FILE N          run N of a guest program. Its comments say what to boot and to expect:
 #                                       // boot: OPTIONS    a run, with options of run_x86-64.sh; 2 cores and no NIC
@@ -73,6 +74,8 @@ run_fuzz() {
 
 run_fail() {
   local compile=(g++ "${guest_compile_flags[@]}" -fsyntax-only) text
+  # What GCC finds only when it makes code.
+  ! grep -q '^// compile: whole$' "$1" || compile=(g++ "${guest_compile_flags[@]}" -c -o "$work/object")
   "${compile[@]}" "$1" || fail "it does not compile without EXO_WRONG either"
   ! "${compile[@]}" -DEXO_WRONG "$1" 2>"$work/errors" || fail "it compiles"
   grep -q '^// expect: ' "$1" || fail "the file has no line '// expect: TEXT'"

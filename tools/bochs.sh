@@ -27,7 +27,7 @@ bochs_machine() {
   boot_file disk boot.img
   truncate -s %$cylinders "$boot"
   cylinders=$(($(stat -c %s "$boot") / cylinders))
-  if [ -z "$print" ] && [ -t 0 ] && [ -t 1 ]; then console=term,dev=$(tty); fi
+  if [ -z "$print$trace$profile" ] && [ -t 0 ] && [ -t 1 ]; then console=term,dev=$(tty); fi
   cat >"$work/machine" <<TEXT
 plugin_ctrl: iodebug=1, speaker=0, sb16=0, gameport=0, parallel=0
 display_library: term
@@ -63,7 +63,7 @@ bochs_start() {
   if grep -q 'mode=term' "$work/machine"; then
     bochs_terminal "$machine" <&0 6>&- 7<&- 8>&- 9<&- &
   else
-    cat <&9 6>&- 7<&- 8>&- &
+    said_both <&9 6>&- 7<&- 8>&- 9<&- &
   fi
   watching+=($!)
   exec 7<&- 9<&-

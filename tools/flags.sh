@@ -1,7 +1,8 @@
 # The compiler's and linker's flags, in one place. Sourced by bash scripts that have set `top`, the repository.
 # EXO_CXXFLAGS in the environment adds flags to guest programs.
 
-warning_flags=(-Wall -Wextra -Wconversion)
+# A result that is not used is an error: see api/exo/task.hpp.
+warning_flags=(-Wall -Wextra -Wconversion -Werror=unused-result)
 
 # A guest program has no operating system: no exceptions, no RTTI, a fixed address.
 guest_compile_flags=(
@@ -28,11 +29,12 @@ host_thread_flags=(
   "${host_compile_flags[@]/-fsanitize=*/-fsanitize=thread}" -O1
 )
 
-# The native backend: the same program as a process, with libstdc++ and libc under it.
+# The native backend: the same program as a process, with libstdc++ and libc under it. Its addresses are those of the file,
+# so that profiles can be read.
 native_compile_flags=(
-  -std=c++23 -O2 -g -DEXO_HOST "${warning_flags[@]}" -fno-exceptions -fno-rtti -fno-omit-frame-pointer -I "$top/api"
+  -std=c++23 -O2 -g -DEXO_HOST "${warning_flags[@]}" -fno-exceptions -fno-rtti -fno-pie -fno-omit-frame-pointer -I "$top/api"
 )
-native_link_flags=(-Wl,--wrap=main)
+native_link_flags=(-no-pie -Wl,--wrap=main)
 
 # The simulator: it is built once, programs for it are shared objects. The compiler notes atomic operations as for the
 # thread sanitizer, whose library test/sim/atomics.cpp replaces; nothing of a program is shared with another copy of it.

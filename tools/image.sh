@@ -21,11 +21,10 @@ esac
 [ "$format" = iso ] || "$top/tools/need.sh" image || exit 2
 image=$("$top/build_x86-64.sh" "$program" --args "$args") || exit 2
 prefix=${image%.img}
-choose_core
 exec 9>"$prefix.objects/lock"
 flock 9
 if [ "$format" = iso ]; then
-  "$core/image" iso "$prefix.bin" "$args" "$prefix.iso" || exit 2
+  "$top/build/image" iso "$prefix.bin" "$args" "$prefix.iso" || exit 2
 else
   qemu-img convert -f raw -O "$format" "$image" "$prefix.$format" ||
     refuse "'$prefix.$format' cannot be made; the lines above say why."

@@ -6,6 +6,7 @@
 #   tools/inside.sh fault CAPTURE PROGRAM.elf    the functions and lines of the last fault report
 #
 # CAPTURE is a file with what the serial port gave, or - for standard input. PROGRAM.elf lies where the image was built.
+# Where it came from direct boot, EXO_SYMBOLS=build/core-pvh.elf in the environment names the core's symbols.
 # Exit status 1: CAPTURE has no such thing, or only a part; 2: a file cannot be read. A sentence says so.
 set -uo pipefail
 top=$(cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/.." && pwd)
@@ -60,7 +61,7 @@ trace) [ $# -eq 2 ] ;;
 profile | fault) [ $# -eq 3 ] ;;
 *) false ;;
 esac || refuse 2 "usage: tools/inside.sh trace CAPTURE | profile CAPTURE PROGRAM.elf | fault CAPTURE PROGRAM.elf"
-kind=$1 capture=$2 program=${3-} core=$top/build/${EXO_CORE:+$EXO_CORE/}core.elf
+kind=$1 capture=$2 program=${3-} core=${EXO_SYMBOLS:-$top/build/core.elf}
 [ "$capture" != - ] || capture=/dev/stdin
 [ -r "$capture" ] || refuse 2 "'$capture' cannot be read. Give the file with what the serial port gave."
 [ -z "$program" ] || [ -r "$program" ] || refuse 2 "'$program' cannot be read. Give the .elf file beside the program's image."

@@ -1,13 +1,15 @@
 # A program as a process of this Linux: native/ is the call table. Sourced by the run script, whose options these are.
 
+NATIVE_NICS_MAX=4
+
 # Refuses what needs a machine; sets the default of --net.
 native_check() {
   [ -z "$uefi" ] || refuse "--uefi does not go with --native, which boots nothing. Leave one out."
   [ "${#forwards[@]}" -eq 0 ] || refuse "--forward does not go with --native. Give --net tap:NAME or packet:NAME."
-  [ "${#nets[@]}" -le 1 ] || refuse "--native takes one --net, not ${#nets[@]}. Leave one out."
+  [ "${#nets[@]}" -le $NATIVE_NICS_MAX ] || refuse "--native takes up to $NATIVE_NICS_MAX --net, not ${#nets[@]}. Leave some out."
   [ -z "$accel" ] || refuse "--accel does not go with --native, which emulates nothing. Leave one out."
   [ "${#qemu_options[@]}" -eq 0 ] || refuse "QEMU OPTIONS do not go with --native. Leave out what follows '--'."
-  [ "${net:-none}" != user ] || refuse "--net user is QEMU's own network. With --native give tap:NAME, packet:NAME or none."
+  [[ " ${nets[*]} " != *' user '* ]] || refuse "--net user is QEMU's own network. With --native give tap:NAME, packet:NAME or none."
   case $sanitizers in *--tsan*--[au]* | *--[au]*--tsan*)
     refuse "--tsan does not go with other sanitizers. Run the program once with each."
     ;;
@@ -29,11 +31,11 @@ native_build() {
 
 # Becomes the process.
 native_run() {
-  local processors disk
+  local processors disk each
   local -a command=("$prefix.elf" --cores "$cores" --mem "$memory_bytes" --args "$args")
   for disk in "${disks[@]}"; do command+=(--disk "$disk"); done
-  [ "$net" = none ] || command+=(--net "$net")
-  [ -z "$gdb" ] || command=(gdb -q --args "${command[@]}")
+  for each in "${nets[@]}"; do command+=(--net "$each"); done
+  [ -z "$gdb" ] || command=(gdb -q -iex "set pagination off" --args "${command[@]}")
   if [ -n "$print" ]; then
     echo "${command[@]@Q}"
     exit 0
@@ -41,5 +43,5 @@ native_run() {
   processors=$(nproc)
   [ "$cores" -le "$processors" ] ||
     echo "$me: this machine has $processors processors for $cores cores: they take turns, so times say little." >&2
-  exec "${command[@]}"
+  said_run "${command[@]}"
 }

@@ -46,18 +46,8 @@ find_program() {
   esac
 }
 
-# choose_core: sets `core`, the folder of the core that EXO_CORE names.
-choose_core() {
-  case ${EXO_CORE-} in
-  '') core=$top/build ;;
-  nvme) core=$top/build/nvme ;;
-  *) refuse "there is no core '$EXO_CORE'. Take EXO_CORE out of the environment, or set it to nvme." ;;
-  esac
-}
-
 # Builds the core and the program that find_program found.
 build_program() {
-  choose_core
   mkdir -p "$top/build"
   flock "$top/build/lock" make --no-print-directory -s -C "$top" core >&2 ||
     refuse "the core does not assemble; the lines above say why."

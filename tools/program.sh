@@ -75,7 +75,8 @@ for source in "${sources[@]}"; do
     # atomics.cpp is what the others are compiled to call.
     extra_flags=()
     if [ "$kind" = sim ] && [ "$source" != "$top/test/sim/atomics.cpp" ]; then extra_flags=("${sim_program_flags[@]}"); fi
-    "${compile[@]}" "${extra_flags[@]}" -I "$folder" -MD -MF "${object%.o}.d" -MT object -c "$source" -o "$object" || exit 2
+    "${compile[@]}" "${extra_flags[@]}" -I "$folder" -MD -MF "${object%.o}.d" -MT object -c "$source" -o "$object.new" || exit 2
+    mv "$object.new" "$object"  # only now: whoever is ended in between leaves no half of one
   fi
 done
 

@@ -138,7 +138,7 @@ qemu_machine() {
   for index in "${!nets[@]}"; do qemu_nic "$index"; done
 
   if [ -n "$gdb" ]; then
-    gdb_command=(gdb -q -iex "set pagination off" "$prefix.elf" -ex "set confirm off" -ex "directory $top" -ex "add-symbol-file $core/core.elf"
+    gdb_command=(gdb -q -iex "set pagination off" "$prefix.elf" -ex "set confirm off" -ex "directory $top" -ex "add-symbol-file $EXO_SYMBOLS"
       -ex "target remote $work/gdb" -ex "hbreak main")
     command+=(-S -chardev "socket,id=gdb,path=$work/gdb,server=on,wait=off" -gdb chardev:gdb)
   fi
@@ -161,10 +161,10 @@ qemu_start() {
     return
   fi
   mkfifo "$work/console"
-  qemu_listen <"$work/console" &
+  said_listen <"$work/console" &
   listening=$!
   if [ -n "$trace$profile" ]; then
-    exec 5> >(grep --line-buffered -avE 'exo16-(trace|profile): ')  # these lines are for the files
+    exec 5> >(said_show)
     showing=$!
   else
     exec 5>&1
@@ -174,29 +174,11 @@ qemu_start() {
   exec 5>&-
 }
 
-# qemu_listen: keeps of the console's text, on standard input, what programs say of themselves and the report of a fault.
-qemu_listen() {
-  trap '' INT TERM HUP  # until QEMU has ended
-  LC_ALL=C awk -v said="$work/said" -v report="$work/report" '
-    /exo16-(trace|profile): / { print >said; next }
-    /exo16: fault / { fault = 1 }
-    fault { print >report }'
-}
-
-# qemu_ended: writes the files of --trace and --profile, and the functions and lines of a fault.
+# qemu_ended: waits until all that the console got has been read.
 qemu_ended() {
   [ -n "${listening-}" ] || return 0
   # A QEMU that ended before it began has not opened the pipe: nobody else will.
   : 8<>"$work/console"
   wait "$listening" || true
   [ -z "${showing-}" ] || wait "$showing" || true
-  [ -z "$trace$profile" ] || touch "$work/said"
-  [ -z "$trace" ] || "$top/tools/inside.sh" trace "$work/said" >"$trace" || true
-  [ -z "$profile" ] || { qemu_symbols && "$top/tools/inside.sh" profile "$work/said" "$prefix.elf" >"$profile"; } || true
-  [ ! -s "$work/report" ] || { qemu_symbols && "$top/tools/inside.sh" fault "$work/report" "$prefix.elf" >&2; } || true
-}
-
-# qemu_symbols: makes those of the core.
-qemu_symbols() {
-  flock "$top/build/lock" make --no-print-directory -s -C "$top" symbols >&2
 }

@@ -33,10 +33,10 @@ sim_run() {
   local -a command=("$top/build/sim/sim" "$prefix.sim.so" --cores "$cores" --mem "$memory_bytes" --args "$args" --seed "${seed:-1}")
   for disk in "${disks[@]}"; do command+=(--disk "$disk"); done
   [ "$net" = none ] || command+=(--nic)
-  [ -z "$gdb" ] || command=(gdb -q -ex "set follow-fork-mode child" -ex "handle SIGUSR1 nostop noprint" --args "${command[@]}")
+  [ -z "$gdb" ] || command=(gdb -q -iex "set pagination off" -ex "set follow-fork-mode child" -ex "handle SIGUSR1 nostop noprint" --args "${command[@]}")
   if [ -n "$print" ]; then
     echo "${command[@]@Q}"
     exit 0
   fi
-  exec "${command[@]}"
+  said_run "${command[@]}"
 }

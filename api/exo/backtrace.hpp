@@ -27,11 +27,19 @@ namespace exo {
 
 namespace detail {
 
+/// Whether some words can be read, wherever the stack lies; an address that lies in this core's is not asked about.
+inline bool are_stack_words(u64 address, u64 count) noexcept {
+  u64 const bytes = count * sizeof(u64);
+  if (address % sizeof(u64) != 0) return false;
+  core_record const &record = info().cores[local().index];
+  return address - (record.stack_end - record.stack_bytes) <= record.stack_bytes - bytes || is_readable(address, bytes);
+}
+
 /// GCC gives functions that call nothing no frame: their return address is on top of the stack, and so is that of a
 /// function at its first instruction. A word there is one if a call of the function stands before it; else 0.
 inline u64 frameless_return(u64 rip, u64 rsp) noexcept {
   constexpr u64 function_most = 4096, longest_call = 7;
-  if (rsp % sizeof(u64) != 0 || !is_readable(rsp, sizeof(u64))) return 0;
+  if (!are_stack_words(rsp, 1)) return 0;
   u64 const word = *reinterpret_cast<u64 const *>(rsp);
   if (!is_code(word) || !is_readable(word - longest_call, longest_call)) return 0;
   auto const *const behind = reinterpret_cast<u8 const *>(word);
@@ -43,14 +51,6 @@ inline u64 frameless_return(u64 rip, u64 rsp) noexcept {
   }
   bool const through_table = behind[-2] == 0xFF || behind[-3] == 0xFF || behind[-6] == 0xFF || behind[-7] == 0xFF;
   return through_table && is_core_text(rip) && !is_core_text(word) ? word : 0;
-}
-
-/// Whether a frame's two words can be read, wherever the stack lies.
-inline bool is_frame(u64 address) noexcept {
-  constexpr u64 bytes = 2 * sizeof(u64);
-  if (address % sizeof(u64) != 0) return false;
-  core_record const &record = info().cores[local().index];
-  return address - (record.stack_end - record.stack_bytes) <= record.stack_bytes - bytes || is_readable(address, bytes);
 }
 
 }  // namespace detail
@@ -67,7 +67,7 @@ inline std::size_t walk_stack(trap_frame const &state, std::span<u64> out) noexc
   };
   put(state.rip);
   if (u64 const caller = detail::frameless_return(state.rip, state.rsp); caller != 0) put(caller);
-  for (u64 rbp = state.rbp; count < out.size() && detail::is_frame(rbp);) {
+  for (u64 rbp = state.rbp; count < out.size() && detail::are_stack_words(rbp, 2);) {
     u64 const *const frame = reinterpret_cast<u64 const *>(rbp);
     if (!is_code(frame[1])) break;
     put(frame[1]);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core.hpp"
+#include "preemption.hpp"
 
 namespace exo {
 
@@ -20,6 +21,7 @@ class cancel_hook {
 
   void remove() noexcept {
     if (link_ == nullptr) return;
+    unpreempted const section;
     *link_ = next_;
     if (next_ != nullptr) next_->link_ = link_;
     link_ = nullptr;
@@ -52,6 +54,7 @@ class cancel_source {
   [[nodiscard]] bool requested() const noexcept { return requested_; }
 
   void request() noexcept {
+    unpreempted const section;
     requested_ = true;
     while (first_ != nullptr) {
       cancel_hook &hook = *first_;
@@ -62,6 +65,7 @@ class cancel_source {
 
   /// @pre not requested yet
   void add(cancel_hook &hook) noexcept {
+    unpreempted const section;
     hook.link_ = &first_;
     hook.next_ = std::exchange(first_, &hook);
     if (hook.next_ != nullptr) hook.next_->link_ = &hook.next_;

@@ -70,6 +70,12 @@ struct disk_state {
 
 }  // namespace detail
 
+/// What a disk's queue has counted.
+struct disk_counters {
+  u64 finished = 0;  ///< operations, with or without an error
+  u64 resets = 0;    ///< of the disk, in which what was in flight was given up
+};
+
 /// One queue of an open disk, for one core at a time. Nothing here waits.
 ///
 /// Operations have a deadline: a queue that has some in flight, of which none finishes for as long as its patience, makes
@@ -122,6 +128,7 @@ class disk_queue {
         checked(core().disk_reap(state_->disk, queue_, out.data(), static_cast<u32>(out.size())));
     if (taken && *taken != 0) {
       in_flight_ -= static_cast<u32>(*taken);
+      counters_.finished += *taken;
       expect_more();
     } else if (in_flight_ != 0 && ticks() >= deadline_) [[unlikely]] {
       u32 even = epoch_;
@@ -150,6 +157,7 @@ class disk_queue {
   [[nodiscard]] u64 deadline() const noexcept { return in_flight_ == 0 ? no_deadline : deadline_; }
 
   [[nodiscard]] disk_record const &record() const noexcept { return info().disks[state_->disk]; }
+  [[nodiscard]] disk_counters const &counters() const noexcept { return counters_; }
 
  private:
   friend class disk;
@@ -164,6 +172,7 @@ class disk_queue {
     epoch_ = other.epoch_;
     left_ = other.left_;
     in_flight_ = other.in_flight_;
+    counters_ = other.counters_;
     patience_ = other.patience_;
     deadline_ = other.deadline_;
   }
@@ -198,6 +207,7 @@ class disk_queue {
     epoch_ += 2;
     left_ = false;
     in_flight_ = 0;
+    ++counters_.resets;
     return error::timeout;
   }
 
@@ -214,6 +224,7 @@ class disk_queue {
   u32 epoch_ = 0;
   bool left_ = false;
   u32 in_flight_ = 0;
+  disk_counters counters_;
   u64 patience_ = 0;
   u64 deadline_ = 0;
 };

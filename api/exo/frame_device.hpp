@@ -9,6 +9,15 @@
 
 namespace exo {
 
+/// What a NIC's queue or driver has counted since it was opened.
+struct frame_counters {
+  u64 received = 0;  ///< frames handed over
+  u64 sent = 0;      ///< frames that the device says it has sent
+  u64 damaged = 0;   ///< frames or reports of the device that were wrong, and dropped
+  u64 lost = 0;      ///< frames that were with the device when it was reset or closed
+  u64 resets = 0;    ///< resets of a device that was stuck or said what cannot be
+};
+
 /// A frame device that one core can also wait for.
 ///
 /// link_speed     Mbit/s; 1: it is up and does not say; 0: it is down, or the device is gone

@@ -71,7 +71,7 @@ class frame_pool {
   };
 
   /// Cuts a frame off the newest chunk; what is left of the chunk before goes unused.
-  void *carve(std::size_t bytes) noexcept {
+  [[gnu::noinline, gnu::cold]] void *carve(std::size_t bytes) noexcept {
     if (left_ < bytes) {
       result<std::byte *> memory = system_pages.take(chunk_bytes);
       std::size_t got = chunk_bytes;

@@ -56,6 +56,8 @@ class frame_port {
   /// In Mbit/s; 1: the link is up and does not say; 0: it is down, or the NIC is closed.
   [[nodiscard]] u32 link_speed() const noexcept { return queue_.link_speed(); }
 
+  [[nodiscard]] frame_counters const &counters() const noexcept { return counters_; }
+
   /// Hands up to 32 frames to consume(net::received_frame), then lends their buffers to the device again.
   template <std::invocable<net::received_frame> Consume>
   std::size_t try_receive(Consume &&consume) {
@@ -68,6 +70,7 @@ class frame_port {
     }
     // The ring has room for them: there are no more buffers than its depth. Only a closed NIC refuses.
     if (count != 0) (void)queue_.try_post({batch, count});
+    counters_.received += count;
     return count;
   }
 
@@ -94,13 +97,21 @@ class frame_port {
     // As with receiving, all fit: what the ring does not take, it takes never, because the NIC is closed.
     std::size_t const taken = queue_.try_send(frames).value_or(0);
     in_flight_ += taken;
+    counters_.lost += frames.size() - taken;
     for (frame const &each : frames.subspan(taken)) release(reinterpret_cast<std::byte *>(each.address));
+  }
+
+  /// Flushes, then makes the next frame, or with `sending` the next free buffer too, wake this core once; true if there is
+  /// one already.
+  /// @error unsupported, closed  as of nic_queue::arm
+  [[nodiscard]] result<bool> arm(bool sending) noexcept {
+    flush();
+    return queue_.arm(sending ? ring_rx | ring_tx : ring_rx);
   }
 
   /// Flushes, then halts this core until a frame arrives, another event, or the deadline. May return early.
   void wait(clock::time_point deadline = clock::time_point::max()) noexcept {
-    flush();
-    auto const pending = queue_.arm(free_ == nullptr ? ring_rx | ring_tx : ring_rx);
+    auto const pending = arm(free_ == nullptr);
     if (pending && *pending) return;
     // A device without interrupts is looked at every millisecond.
     if (!pending) deadline = std::min(deadline, clock::now() + std::chrono::milliseconds(1));
@@ -144,6 +155,7 @@ class frame_port {
     completion done[batch_frames];
     std::size_t const count = queue_.try_reap(done).value_or(0);
     in_flight_ -= count;
+    counters_.sent += count;
     for (completion const &each : std::span(done, count)) release(reinterpret_cast<std::byte *>(each.cookie));
   }
 
@@ -153,6 +165,7 @@ class frame_port {
   u32 buffer_bytes_;
   free_buffer *free_ = nullptr;
   std::size_t in_flight_ = 0;
+  frame_counters counters_;
   std::size_t queued_count_ = 0;
   frame queued_[batch_frames]{};
 };

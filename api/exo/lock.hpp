@@ -14,6 +14,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "preemption.hpp"
+
 namespace exo {
 
 /// Tells the processor that this is a waiting loop.
@@ -27,14 +29,20 @@ class spin_lock {
   spin_lock &operator=(spin_lock const &) = delete;
 
   void lock() noexcept {
+    detail::hold_preemption();
     while (taken_.exchange(true, std::memory_order_acquire)) {
       while (taken_.load(std::memory_order_relaxed)) pause();
     }
   }
 
-  [[nodiscard]] bool try_lock() noexcept { return !taken_.exchange(true, std::memory_order_acquire); }
+  [[nodiscard]] bool try_lock() noexcept {
+    return detail::hold_preemption_if([&] { return !taken_.exchange(true, std::memory_order_acquire); });
+  }
 
-  void unlock() noexcept { taken_.store(false, std::memory_order_release); }
+  void unlock() noexcept {
+    taken_.store(false, std::memory_order_release);
+    detail::allow_preemption();
+  }
 
  private:
   std::atomic<bool> taken_ = false;
@@ -48,18 +56,20 @@ class ticket_lock {
   ticket_lock &operator=(ticket_lock const &) = delete;
 
   void lock() noexcept {
+    detail::hold_preemption();
     std::uint32_t const mine = next_.fetch_add(1, std::memory_order_relaxed);
     while (serving_.load(std::memory_order_acquire) != mine) pause();
   }
 
   [[nodiscard]] bool try_lock() noexcept {
     std::uint32_t now = serving_.load(std::memory_order_acquire);
-    return next_.compare_exchange_strong(now, now + 1, std::memory_order_relaxed);
+    return detail::hold_preemption_if([&] { return next_.compare_exchange_strong(now, now + 1, std::memory_order_relaxed); });
   }
 
   /// Only the holder changes what is served, so this needs no locked instruction.
   void unlock() noexcept {
     serving_.store(serving_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    detail::allow_preemption();
   }
 
  private:
@@ -75,6 +85,7 @@ class rw_lock {
   rw_lock &operator=(rw_lock const &) = delete;
 
   void lock() noexcept {
+    detail::hold_preemption();
     while ((state_.fetch_or(writer, std::memory_order_acquire) & writer) != 0) {
       while ((state_.load(std::memory_order_relaxed) & writer) != 0) pause();
     }
@@ -83,16 +94,30 @@ class rw_lock {
 
   [[nodiscard]] bool try_lock() noexcept {
     std::uint32_t free = 0;
-    return state_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed);
+    return detail::hold_preemption_if(
+        [&] { return state_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed); });
   }
 
-  void unlock() noexcept { state_.store(0, std::memory_order_release); }
+  void unlock() noexcept {
+    state_.store(0, std::memory_order_release);
+    detail::allow_preemption();
+  }
 
   void lock_shared() noexcept {
     while (!try_lock_shared()) pause();
   }
 
   [[nodiscard]] bool try_lock_shared() noexcept {
+    return detail::hold_preemption_if([&] { return try_add_reader(); });
+  }
+
+  void unlock_shared() noexcept {
+    state_.fetch_sub(1, std::memory_order_release);
+    detail::allow_preemption();
+  }
+
+ private:
+  bool try_add_reader() noexcept {
     std::uint32_t readers = state_.load(std::memory_order_relaxed);
     while ((readers & writer) == 0) {
       if (state_.compare_exchange_weak(readers, readers + 1, std::memory_order_acquire, std::memory_order_relaxed)) {
@@ -102,9 +127,6 @@ class rw_lock {
     return false;
   }
 
-  void unlock_shared() noexcept { state_.fetch_sub(1, std::memory_order_release); }
-
- private:
   static constexpr std::uint32_t writer = 1u << 31;  // holds it or waits; below: how many readers hold it
 
   std::atomic<std::uint32_t> state_ = 0;
@@ -142,10 +164,12 @@ class seqlock {
 
   /// @core one at a time
   void store(T const &value) noexcept {
+    detail::hold_preemption();
     std::uint32_t const before = sequence_.load(std::memory_order_relaxed);
     sequence_.store(before + 1, std::memory_order_relaxed);
     put(value);
     sequence_.store(before + 2, std::memory_order_release);
+    detail::allow_preemption();
   }
 
  private:

@@ -52,8 +52,8 @@ class on_awaiter : operation {
     there->deliver(*this);
     return true;
   }
-  [[nodiscard]] value await_resume() noexcept {
-    if (!value_) return std::unexpected(error::no_such);
+  [[nodiscard, gnu::warn_unused_result]] value &&await_resume() noexcept {
+    if (!value_) value_.emplace(std::unexpected(error::no_such));
     return *std::move(value_);
   }
 

@@ -100,19 +100,15 @@ inline void begin_here() noexcept {
 
 /// Begins to sample on this core and on all that are idle: call it before they have work.
 ///
-/// @param hz           samples a second on each core, 1 to 10,000. A number that nothing else repeats with is best
-/// @error range        hz is out of its limits
-/// @error memory       too little RAM: 256 KiB for each core
-/// @error busy         it runs already
-/// @error unsupported  the machine has no upcalls for its timer (a process of Linux: use perf there)
-/// @core  any, outside handlers         @heap  pages, until print()
+/// @param hz      samples a second on each core, 1 to 10,000. A number that nothing else repeats with is best
+/// @error range   hz is out of its limits
+/// @error memory  too little RAM: 256 KiB for each core
+/// @error busy    it runs already
+/// @core  any, outside handlers    @heap  pages, until print()
 [[nodiscard]] inline result<void> start(u64 hz = 997) noexcept {
   using namespace detail;
   if (hz == 0 || hz > 10'000) return std::unexpected(error::range);
   if (all != nullptr) return std::unexpected(error::busy);
-#ifdef EXO_HOST
-  return std::unexpected(error::unsupported);
-#endif
   u64 const cores = info().cores.size();
   result<pages> memory = pages::take(cores * sizeof(core_samples));
   if (!memory) return std::unexpected(memory.error());

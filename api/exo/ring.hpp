@@ -16,7 +16,51 @@
 
 namespace exo {
 
-/// A bounded queue for one producer and one consumer.
+/// The end of an spsc_ring that appends. There is one: who has it, moved to it perhaps, is the producer.
+template <typename Ring>
+class spsc_producer {
+ public:
+  spsc_producer(spsc_producer &&other) noexcept : ring_(std::exchange(other.ring_, nullptr)) {}
+  spsc_producer &operator=(spsc_producer &&other) noexcept {
+    std::swap(ring_, other.ring_);
+    return *this;
+  }
+
+  /// As the ring's.
+  /// @pre not moved from
+  template <typename Value>
+  [[nodiscard]] bool try_push(Value &&value) noexcept {
+    return ring_->try_push(std::forward<Value>(value));
+  }
+
+ private:
+  friend Ring;
+  explicit spsc_producer(Ring &ring) noexcept : ring_(&ring) {}
+  Ring *ring_;
+};
+
+/// The end of an spsc_ring that takes; likewise.
+template <typename Ring>
+class spsc_consumer {
+ public:
+  spsc_consumer(spsc_consumer &&other) noexcept : ring_(std::exchange(other.ring_, nullptr)) {}
+  spsc_consumer &operator=(spsc_consumer &&other) noexcept {
+    std::swap(ring_, other.ring_);
+    return *this;
+  }
+
+  /// As the ring's.
+  /// @pre not moved from
+  [[nodiscard]] auto try_pop() noexcept { return ring_->try_pop(); }
+
+ private:
+  friend Ring;
+  explicit spsc_consumer(Ring &ring) noexcept : ring_(&ring) {}
+  Ring *ring_;
+};
+
+/// A bounded queue for one producer and one consumer. Whether there is one of each is the program's concern, or that of
+/// its two ends.
 ///
 /// @tparam Capacity  elements it holds; a power of two
 template <typename T, std::size_t Capacity>
@@ -24,6 +68,11 @@ class spsc_ring {
   static_assert(std::has_single_bit(Capacity), "exo::spsc_ring: the capacity must be a power of two");
 
  public:
+  /// Its ends, which cannot be copied: call it once, and use the ring through them alone. It has to outlive them.
+  [[nodiscard]] std::pair<spsc_producer<spsc_ring>, spsc_consumer<spsc_ring>> ends() noexcept {
+    return {spsc_producer<spsc_ring>(*this), spsc_consumer<spsc_ring>(*this)};
+  }
+
   spsc_ring() = default;
   spsc_ring(spsc_ring const &) = delete;
   spsc_ring &operator=(spsc_ring const &) = delete;

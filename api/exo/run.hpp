@@ -27,8 +27,10 @@
 #include "heap.hpp"
 #include "memory.hpp"
 #include "message.hpp"
+#include "preemption.hpp"
 #include "result.hpp"
 #include "smp.hpp"
+#include "stack_pool.hpp"
 #include "time.hpp"
 #include "timer_heap.hpp"
 
@@ -36,7 +38,7 @@ namespace exo {
 
 /// Something to be done, in the memory of who wants it. It is on one list at a time, and off it when `done` is called.
 struct operation {
-  explicit operation(void (*what)(operation &) noexcept) noexcept : done(what) {}
+  explicit constexpr operation(void (*what)(operation &) noexcept) noexcept : done(what) {}
   operation(operation const &) = delete;
   operation &operator=(operation const &) = delete;
 
@@ -44,11 +46,50 @@ struct operation {
   operation *next = nullptr;
 };
 
+/// Operations in the order in which they came.
+class operation_list {
+ public:
+  [[nodiscard]] constexpr bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] operation *first() const noexcept { return first_; }
+
+  void push(operation &what) noexcept {
+    what.next = nullptr;
+    (last_ != nullptr ? last_->next : first_) = &what;
+    last_ = &what;
+  }
+
+  /// Takes the first one off, which there is.
+  operation &pop() noexcept {
+    operation &taken = *first_;
+    first_ = taken.next;
+    if (first_ == nullptr) last_ = nullptr;
+    return taken;
+  }
+
+  /// Takes one off from where it is; O(n).
+  void remove(operation const &what) noexcept {
+    operation *before = nullptr;
+    for (operation **link = &first_; *link != nullptr; link = &(*link)->next) {
+      if (*link == &what) {
+        *link = what.next;
+        if (last_ == &what) last_ = before;
+        return;
+      }
+      before = *link;
+    }
+  }
+
+ private:
+  operation *first_ = nullptr;
+  operation *last_ = nullptr;
+};
+
 /// A device queue, or anything else that a loop looks at in each turn. It must be off the loop when it goes.
 struct poller {
   struct functions {
     u32 (*poll)(poller &self) noexcept;         // does what there is to do; how much that was
     result<bool> (*arm)(poller &self) noexcept;  // as disk_queue::arm
+    u64 (*deadline)(poller const &self) noexcept = nullptr;  // when it is to be polled at the latest, a TSC deadline
   };
   explicit poller(functions const &what) noexcept : calls(&what) {}
   poller(poller const &) = delete;
@@ -111,9 +152,8 @@ class run_loop {
   /// Runs an operation in one of the next turns.
   /// @core this one
   void post(operation &what) noexcept {
-    what.next = nullptr;
-    (ready_last_ != nullptr ? ready_last_->next : ready_) = &what;
-    ready_last_ = &what;
+    unpreempted const section;
+    ready_.push(what);
   }
 
   /// The same from any core. Never fails: the operation brings its own memory.
@@ -125,10 +165,20 @@ class run_loop {
     rouse();
   }
 
-  void add(timer_node &timer) noexcept { timers_.add(timer); }
-  void remove(timer_node &timer) noexcept { timers_.remove(timer); }
-  void add(poller &one) noexcept { one.next = std::exchange(pollers_, &one); }
+  void add(timer_node &timer) noexcept {
+    unpreempted const section;
+    timers_.add(timer);
+  }
+  void remove(timer_node &timer) noexcept {
+    unpreempted const section;
+    timers_.remove(timer);
+  }
+  void add(poller &one) noexcept {
+    unpreempted const section;
+    one.next = std::exchange(pollers_, &one);
+  }
   void remove(poller &one) noexcept {
+    unpreempted const section;
     for (poller **link = &pollers_; *link != nullptr; link = &(*link)->next) {
       if (*link == &one) {
         *link = one.next;
@@ -138,17 +188,20 @@ class run_loop {
   }
 
   [[nodiscard]] detail::frame_pool &frames() noexcept { return frames_; }
+  [[nodiscard]] detail::stack_pool &stacks() noexcept { return stacks_; }
   [[nodiscard]] loop_counters const &counters() const noexcept { return counters_; }
   [[nodiscard]] detail::loop_group &group() noexcept { return group_; }
 
   /// Roots are cancelled when the loops end, and waited for.
   void add(detail::root_task &root) noexcept {
+    unpreempted const section;
     root.link = &roots_;
     root.next = std::exchange(roots_, &root);
     if (root.next != nullptr) root.next->link = &root.next;
     if (stopping_) root.stop(root);
   }
   void remove(detail::root_task &root) noexcept {
+    unpreempted const section;
     *root.link = root.next;
     if (root.next != nullptr) root.next->link = root.link;
   }
@@ -187,11 +240,9 @@ class run_loop {
 
   u32 run_ready() noexcept {
     u32 ran = 0;
-    for (; ran < batch_ && ready_ != nullptr; ++ran) {
-      operation *const first = ready_;
-      ready_ = first->next;
-      if (ready_ == nullptr) ready_last_ = nullptr;
-      first->done(*first);
+    for (; ran < batch_ && !ready_.empty(); ++ran) {
+      operation &first = ready_.pop();
+      first.done(first);
     }
     if (ran != 0) detail::count(counters_.operations, ran);
     return ran;
@@ -249,6 +300,7 @@ class run_loop {
       result<bool> const armed = each->calls->arm(*each);
       if (armed && *armed) return;
       if (!armed) deadline = std::min(deadline, deadline_in(unarmed_poll));
+      if (each->calls->deadline != nullptr) deadline = std::min(deadline, each->calls->deadline(*each));
     }
     asleep_.store(true, std::memory_order_seq_cst);
     if (!has_messages()) {
@@ -268,8 +320,7 @@ class run_loop {
   std::atomic<bool> asleep_ = false;
 
   // What only this core uses.
-  alignas(64) operation *ready_ = nullptr;
-  operation *ready_last_ = nullptr;
+  alignas(64) operation_list ready_;
   u32 batch_ = batch_min;
   u32 const core_;
   u64 const pending_bit_ = u64{1} << core_ % 64;  // of this core in others' pending_
@@ -284,6 +335,7 @@ class run_loop {
   detail::loop_group &group_;
   loop_counters &counters_;
   detail::frame_pool frames_;
+  detail::stack_pool stacks_;
 
   static inline constinit thread_local run_loop *current_ = nullptr;
 };
@@ -497,6 +549,7 @@ inline void run_loop::run() noexcept {
 template <typename Function, typename... Args>
   requires sendable_call<Function, Args...>
 [[nodiscard]] result<void> try_post(core_id core, Function &&, Args &&...args) noexcept {
+  unpreempted const section;
   run_loop &me = run_loop::here();
   run_loop *const to = me.group_.loop_of(core);
   if (to == nullptr) return std::unexpected(error::no_such);

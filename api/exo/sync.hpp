@@ -51,7 +51,7 @@ class signal {
   std::atomic<u32> state_ = unset_state;  // or the number of the core that halts for it
 };
 
-/// Who waits for one thing, each with a place in its own frame: a core that halts, or a task (task.hpp).
+/// Who waits for one thing, each with a place in its own frame: a core that halts, or a task (task_channel.hpp).
 class wait_list {
  public:
   struct place {

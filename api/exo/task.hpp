@@ -10,9 +10,12 @@
 // from free lists of the core; a task<result<T>> whose frame cannot be had ends with error::memory, a task<T> panics.
 // A task stays on its core.
 //
-// What does not compile: a task that is made and not awaited (with -Werror=unused-result), a coroutine lambda with
-// captures (they would go before the coroutine does), and coroutine parameters that may refer to temporaries (const & and
-// &&). What is caught when it runs: a task that is started and thrown away, a scope that is left before its children.
+// What does not compile: a task that is made and not awaited, a result that was awaited and is not used (to drop one, write
+// `std::ignore = co_await …`; both with -Werror=unused-result, as the run script has it), a coroutine lambda with captures
+// (they would go before the coroutine does), and coroutine parameters that may refer to temporaries (const & and &&). What
+// is caught when it runs: a task that is started and thrown away, a scope that is left before its children.
+//
+// What is awaited lives until the end of its expression: `auto value = co_await …`, not `auto &&value`.
 #pragma once
 
 #include <concepts>
@@ -28,6 +31,7 @@
 #include "cancel.hpp"
 #include "console.hpp"
 #include "core.hpp"
+#include "preemption.hpp"
 #include "result.hpp"
 #include "run.hpp"
 #include "time.hpp"
@@ -77,8 +81,14 @@ struct promise_base {
   static final_awaiter final_suspend() noexcept { return {}; }
   [[noreturn]] static void unhandled_exception() noexcept { panic("an exception left a task"); }
 
-  static void *operator new(std::size_t bytes) noexcept { return run_loop::here().frames().take(bytes); }
-  static void operator delete(void *frame, std::size_t bytes) noexcept { run_loop::here().frames().give(frame, bytes); }
+  static void *operator new(std::size_t bytes) noexcept {
+    unpreempted const section;
+    return run_loop::here().frames().take(bytes);
+  }
+  static void operator delete(void *frame, std::size_t bytes) noexcept {
+    unpreempted const section;
+    run_loop::here().frames().give(frame, bytes);
+  }
 };
 
 template <typename T>
@@ -96,8 +106,23 @@ struct task_promise;
 template <typename T>
 T task_value(std::coroutine_handle<task_promise<T>> ended) noexcept;
 
+/// What a task without a frame gives. Never moved from: an error is copied.
 template <typename T>
-struct task_awaiter {
+struct frameless {
+  union {
+    T value;
+  };
+  constexpr frameless() noexcept : value(std::unexpect, error::memory) {}
+  constexpr ~frameless() {}
+};
+template <typename T>
+inline constinit frameless<T> without_frame;
+
+// Awaiters of results return references into themselves or the child, which live until the end of the expression, because
+// GCC 12 says that a result is not used only where a call returns no class.
+
+template <typename T>
+struct child_awaiter {
   std::coroutine_handle<task_promise<T>> frame;
 
   [[nodiscard]] bool await_ready() const noexcept { return !frame; }
@@ -108,7 +133,16 @@ struct task_awaiter {
     child.cancel = parent.promise().cancel;
     return frame;
   }
-  [[nodiscard]] T await_resume() noexcept { return task_value<T>(frame); }
+};
+template <typename T>
+struct task_awaiter : child_awaiter<T> {
+  [[nodiscard]] T await_resume() noexcept { return task_value<T>(this->frame); }
+};
+template <typename T>
+struct task_awaiter<result<T>> : child_awaiter<result<T>> {
+  [[nodiscard, gnu::warn_unused_result]] result<T> &&await_resume() noexcept {
+    return this->frame ? *std::move(this->frame.promise().value) : std::move(without_frame<result<T>>.value);
+  }
 };
 
 template <typename T>
@@ -196,7 +230,7 @@ class [[nodiscard("a task that is not awaited does nothing")]] task {
 
   /// Awaiting a task that was made by a call: `co_await work()`, or `co_await std::move(made)`.
   auto operator co_await() && noexcept {
-    return detail::task_awaiter<T>{frame_};
+    return detail::task_awaiter<T>{{frame_}};
   }
 
   /// For who starts it another way: the frame, null if there was no memory for one.
@@ -280,7 +314,7 @@ class delay_awaiter : waiter, timer_node {
   template <typename Promise>
   bool await_suspend(std::coroutine_handle<Promise> task) noexcept {
     if (!begin(task)) {
-      cancelled_ = true;
+      outcome_ = std::unexpected(error::cancelled);
       return false;
     }
     if (deadline <= ticks()) {
@@ -290,19 +324,16 @@ class delay_awaiter : waiter, timer_node {
     run_loop::here().add(static_cast<timer_node &>(*this));
     return true;
   }
-  [[nodiscard]] result<void> await_resume() const noexcept {
-    if (cancelled_) return std::unexpected(error::cancelled);
-    return {};
-  }
+  [[nodiscard, gnu::warn_unused_result]] result<void> &&await_resume() noexcept { return std::move(outcome_); }
 
  private:
   void give_up() noexcept {
-    cancelled_ = true;
+    outcome_ = std::unexpected(error::cancelled);
     run_loop::here().remove(static_cast<timer_node &>(*this));
     run_loop::here().post(*this);
   }
 
-  bool cancelled_ = false;
+  result<void> outcome_;
 };
 
 struct cancelled_awaiter {
@@ -384,6 +415,7 @@ inline root_coroutine run_root(task<void> what) { co_await std::move(what); }
 [[nodiscard]] inline result<void> spawn(task<void> what,
                                         std::source_location where = std::source_location::current()) noexcept {
   if (!what.frame()) return std::unexpected(error::memory);
+  unpreempted const section;  // the task may begin on a fiber's stack
   detail::root_coroutine const root = detail::run_root(std::move(what));
   if (!root.frame) return std::unexpected(error::memory);
   root.frame.promise().where = where;

@@ -7,7 +7,7 @@
 //   exo::trace::print();                          // what the rings hold, on the console
 //
 // A record is some fifteen instructions and no lock, also in trap handlers. A ring keeps the newest records. What print()
-// writes are lines that begin with trace::line_mark; `./run_x86-64.sh --trace FILE` or tools/trace.sh make a file of them,
+// writes are lines that begin with trace::line_mark; `./run_x86-64.sh --trace FILE` or tools/inside.sh make a file of them,
 // which chrome://tracing and ui.perfetto.dev open. write() takes another way out: a disk, a network.
 #pragma once
 

@@ -14,6 +14,7 @@
 #include "cancel.hpp"
 #include "console.hpp"
 #include "core.hpp"
+#include "preemption.hpp"
 #include "result.hpp"
 #include "run.hpp"
 #include "task.hpp"
@@ -134,10 +135,11 @@ class timeout_awaiter : timer_node {
     return true;
   }
 
-  [[nodiscard]] T await_resume() noexcept {
-    T value = task_value<T>(what_.frame());
-    if (late_ && !value && value.error() == error::cancelled) return std::unexpected(error::timeout);
-    return value;
+  [[nodiscard, gnu::warn_unused_result]] T &&await_resume() noexcept {
+    if (!what_.frame()) return std::move(without_frame<T>.value);
+    T &value = *what_.frame().promise().value;
+    if (late_ && !value && value.error() == error::cancelled) value = std::unexpected(error::timeout);
+    return std::move(value);
   }
 
  private:
@@ -206,6 +208,7 @@ class scope {
     requires(std::is_void_v<T> || std::same_as<T, result<void>>)
   [[nodiscard]] result<void> spawn(task<T> what) noexcept {
     if (!what.frame()) return std::unexpected(error::memory);
+    unpreempted const section;  // the task may begin on a fiber's stack
     ++running_;
     auto const frame = what.release();
     detail::promise_base &promise = frame.promise();
@@ -226,6 +229,7 @@ class scope {
  private:
   struct join_awaiter {
     scope &self;
+    result<void> outcome = {};
     [[nodiscard]] bool await_ready() const noexcept { return self.running_ == 0; }
     template <typename Promise>
     bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
@@ -233,9 +237,10 @@ class scope {
       self.parent_ = parent;
       return true;
     }
-    [[nodiscard]] result<void> await_resume() noexcept {
+    [[nodiscard, gnu::warn_unused_result]] result<void> &&await_resume() noexcept {
       self.parent_ = nullptr;
-      return std::exchange(self.outcome_, {});
+      outcome = std::exchange(self.outcome_, {});
+      return std::move(outcome);
     }
   };
 

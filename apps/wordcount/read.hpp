@@ -69,7 +69,6 @@ class disk_count {
   static constexpr u64 unknown = ~u64{0};
   static constexpr unsigned polls_before_halt = 1000;
   static constexpr auto halt_time = std::chrono::microseconds(50);
-  static constexpr auto patience = std::chrono::seconds(30);
 
   /// A piece of a stripe. The queue's user owns it while it is free or being read, the lane's core once it is filled.
   struct read {
@@ -101,7 +100,6 @@ class disk_count {
 
   void count(unsigned core) noexcept {
     lane &own = lanes_[core];
-    u64 deadline = exo::deadline_in(patience);
     unsigned polls = 0;
     while (!failed_.load(std::memory_order_relaxed)) {
       serve(core % channels_.size());
@@ -110,12 +108,9 @@ class disk_count {
         if (!count_read(core, next)) return fail({exo::error::memory});
         next.now.store(read::phase::free, std::memory_order_release);
         ++own.counted;
-        deadline = exo::deadline_in(patience);
         polls = 0;
       } else if (own.counted == own.total.load(std::memory_order_acquire)) {
         return;
-      } else if (exo::ticks() >= deadline) {
-        return fail(in_blocks(exo::error::timeout, next));
       } else if (++polls < polls_before_halt) {
         exo::pause();
       } else {
@@ -137,13 +132,13 @@ class disk_count {
     for (std::size_t core = index; core < lanes_.size(); core += channels_.size()) ask(at, lanes_[core]);
     if (at.batched != 0) {
       auto const taken = at.queue->try_submit(std::span(at.batch).first(at.batched));
-      if (!taken) return fail({taken.error()});
+      if (!taken) return fail(stuck(index, taken.error()));
       std::copy(at.batch.begin() + *taken, at.batch.begin() + at.batched, at.batch.begin());
       at.batched -= *taken;
     }
     std::array<exo::completion, 32> finished;
     auto const count = at.queue->try_reap(finished);
-    if (!count) return fail({count.error()});
+    if (!count) return fail(stuck(index, count.error()));
     for (exo::completion const &each : std::span(finished).first(*count)) {
       read &done = *reinterpret_cast<read *>(each.cookie);
       if (each.status < 0) return fail(in_blocks(static_cast<exo::error>(-each.status), done));
@@ -171,6 +166,17 @@ class disk_count {
       if (next.ends_stripe) to.part.reset();
       ++to.asked;
     }
+  }
+
+  /// What a queue that does nothing more is blamed for: the first read that waits for it.
+  failure stuck(std::size_t index, exo::error why) const noexcept {
+    if (why == exo::error::busy) why = exo::error::timeout;  // another queue has to leave the disk before its reset
+    for (std::size_t core = index; core < lanes_.size(); core += channels_.size()) {
+      for (read const &each : lanes_[core].reads) {
+        if (each.now.load(std::memory_order_relaxed) == read::phase::in_flight) return in_blocks(why, each);
+      }
+    }
+    return {why};
   }
 
   failure in_blocks(exo::error why, read const &of) const noexcept {

@@ -48,7 +48,7 @@ ring_leave:
 ; Begins a call on a ring: the registers that its routines share.
 ;
 ; IN    r8 device, esi ring, rdx entries, ecx count
-; OUT   rsi ring, r9d free_end, r10d avail_index, rbx descriptors, rbp slots, r11 end of the entries
+; OUT   rsi ring, r9d free_end and in the upper half number, r10d avail_index, rbx descriptors, rbp slots, r11 end of the entries
 ;       three registers on the stack, for ring_end or ring_leave to take off
 ; USES  rax
 ring_begin:
@@ -60,7 +60,7 @@ ring_begin:
                 mov     [rsi + ring.stack], rsp
                 mov     rbx, [rsi + ring.desc]
                 mov     rbp, [rsi + ring.slots]
-                mov     r9d, [rsi + ring.free_end]
+                mov     r9, [rsi + ring.free_end]
                 mov     r10d, [rsi + ring.avail_index]
                 mov     r11d, ecx
                 shl     r11, ENTRY_SHIFT

@@ -108,8 +108,10 @@ virtio_probe:
                 jc      .none
                 push    rdi
                 mov     edi, [r12 + pci_record.function]
+%ifdef DIRECT_BOOT
                 test    edi, edi
                 js      .mmio
+%endif
                 xor     esi, esi
                 xor     ebp, ebp                ; kinds found
                 push    PCI_CAPABILITY_MAX
@@ -162,7 +164,9 @@ virtio_probe:
 .use:
                 call    pci_use
                 xor     eax, eax
+%ifdef DIRECT_BOOT
                 mov     [rbx + virtio.gsi], eax
+%endif
                 cmp     [r12 + pci_record.msix_count], ax
                 je      .line
                 mov     [rbx + virtio.isr], rax
@@ -178,13 +182,14 @@ virtio_probe:
                 xor     r9d, r9d
                 call    virtio_say              ; reset: the firmware may have left it busy
                 xor     eax, eax
-                mov     dx, REG_DEVICE_SELECT
                 call    virtio_put
-                mov     dx, REG_DEVICE_FEATURES
+                dw      REG_DEVICE_SELECT
                 call    virtio_get
+                dw      REG_DEVICE_FEATURES
                 xchg    rbx, rbp
                 xchg    eax, ecx
                 ret
+%ifdef DIRECT_BOOT
 .mmio:
                 mov     rax, [r12 + pci_record.bar]
                 add     rax, MMIO
@@ -200,6 +205,7 @@ virtio_probe:
                 mov     [rbx + virtio.gsi], eax
                 pop     rdi
                 jmp     .found
+%endif
 
 ; -----------------------------------------------------------------------------
 ; Writes the fields that end both kinds of record: queue_max, depth_max, depth_bytes, interrupts.
@@ -208,34 +214,26 @@ virtio_probe:
 ;       cl  descriptors of a slot, as a power of two
 ; USES  all but rbp r12
 virtio_record:
-                cmp     eax, DEVICE_QUEUES_MAX
-                jbe     .queues
-                push    DEVICE_QUEUES_MAX
-                pop     rax
-.queues:
-                stosd
+                push    rax
                 mov     rbx, rbp
                 xchg    eax, edx
-                mov     dx, REG_QUEUE
                 call    virtio_put
-                mov     dx, REG_QUEUE_MAX
+                dw      REG_QUEUE
                 call    virtio_get
+                dw      REG_QUEUE_MAX
                 shr     eax, cl
-                stosd
-                mov     eax, DEPTH_BYTES
-                stosd
+                xchg    eax, ecx
+                mov     edx, DEPTH_BYTES
                 xor     esi, esi
                 cmp     [r12 + pci_record.msix_count], si
                 setne   sil                     ; entry 1: a queue that has none of its own has no interrupt
-                push    rdi
-                mov     edi, [r12 + pci_record.function]
-                test    edi, edi
-                jns     .pci
-                mov     esi, [r12 + MMIO_GSI]
-.pci:
-                call    irq_possible
-                pop     rdi
-                stosd
+%ifdef DIRECT_BOOT
+                cmp     dword [r12 + pci_record.function], 0
+                cmovl   esi, [r12 + MMIO_GSI]
+%endif
+                pop     rax
+                jmp     device_limits
+virtio_open.failed:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -257,24 +255,24 @@ virtio_open:
 .silent:
                 pop     rsi
                 pop     rcx
-                js      .done
-                mov     dx, REG_DEVICE_SELECT
+                js      .failed
                 call    virtio_put
-                mov     dx, REG_DRIVER_SELECT
+                dw      REG_DEVICE_SELECT
                 call    virtio_put
-                mov     dx, REG_DEVICE_FEATURES
+                dw      REG_DRIVER_SELECT
                 call    virtio_get
+                dw      REG_DEVICE_FEATURES
                 mov     edx, [r8 + device.driver]
                 and     eax, [rdx + virtio_driver.features]
                 mov     [r8 + virtio.features], eax
-                mov     dx, REG_DRIVER_FEATURES
                 call    virtio_put
+                dw      REG_DRIVER_FEATURES
                 push    1                       ; the upper half: VIRTIO_F_VERSION_1
                 pop     rax
-                mov     dx, REG_DRIVER_SELECT
                 call    virtio_put
-                mov     dx, REG_DRIVER_FEATURES
+                dw      REG_DRIVER_SELECT
                 call    virtio_put
+                dw      REG_DRIVER_FEATURES
                 mov     r9b, VIRTIO_AGREED
                 call    virtio_say
                 call    virtio_status
@@ -300,7 +298,6 @@ virtio_open:
                 push    -error_unsupported
                 pop     rax
                 test    eax, eax
-.done:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -330,11 +327,11 @@ virtio_close:
                 xor     r9d, r9d
                 mov     [r8 + device.queues], r9d
                 call    virtio_say
-                lea     rdi, [rbx + virtio_common.status]
-                test    bl, MMIO
-                jz      .pci
-                lea     rdi, [rbx + (REG_STATUS >> 8) * 4]
-.pci:
+%ifdef DIRECT_BOOT
+                and     ebx, MMIO
+                add     rdx, rbx
+%endif
+                mov     rdi, rdx                ; the status
                 pop     rbx
 
 ; -----------------------------------------------------------------------------
@@ -358,20 +355,22 @@ virtio_wait:
                 pause
                 cmp     rsi, rcx
                 jb      .again
-                mov     rax, [r8 + device.record]
-                mov     eax, [rax]              ; function
-                jmp     device_silent
+                jmp     device_gone
 .equal:
                 xor     eax, eax
                 ret
 virtio_status:                                  ; al: the byte at rdi
+%ifdef DIRECT_BOOT
                 test    dil, MMIO
                 jnz     .mmio
+%endif
                 mov     al, [rdi]
                 ret
+%ifdef DIRECT_BOOT
 .mmio:
                 mov     eax, [rdi - MMIO]
                 ret
+%endif
 
 ; -----------------------------------------------------------------------------
 ; Sets up a ring and tells the device.
@@ -394,13 +393,13 @@ virtio_ring:
                 push    rsi
                 push    rdx
                 mov     eax, esi
-                mov     dx, REG_QUEUE
                 call    virtio_put
-                mov     dx, REG_QUEUE_VECTOR
+                dw      REG_QUEUE
                 call    virtio_put
+                dw      REG_QUEUE_VECTOR
                 mov     eax, r9d
-                mov     dx, REG_QUEUE_SIZE
                 call    virtio_put
+                dw      REG_QUEUE_SIZE
                 lea     rdi, [r10 + ring]
                 lea     eax, [r9 - 1]
                 stosd
@@ -415,18 +414,18 @@ virtio_ring:
                 stosq
                 lea     rax, [r10 + r9 * 4]
                 stosq
-                mov     dx, REG_QUEUE_USED
                 call    virtio_put_address
+                dw      REG_QUEUE_USED
                 shl     r9d, DESC_SHIFT         ; also from a descriptor to the slot
                 add     rax, r9
                 stosq
-                mov     dx, REG_QUEUE_DESC
                 call    virtio_put_address
+                dw      REG_QUEUE_DESC
                 mov     rsi, rax
                 add     rax, r9
                 stosq
-                mov     dx, REG_QUEUE_NOTIFY
                 call    virtio_get
+                dw      REG_QUEUE_NOTIFY
                 imul    eax, [r8 + virtio.notify_step]
                 cmp     eax, [r8 + virtio.notify_end]
                 sbb     edx, edx
@@ -435,12 +434,12 @@ virtio_ring:
                 stosq
                 mov     byte [r10 + avail.flags], AVAIL_NO_INTERRUPT
                 mov     rax, r10
-                mov     dx, REG_QUEUE_AVAIL
                 call    virtio_put_address
+                dw      REG_QUEUE_AVAIL
                 push    1
                 pop     rax
-                mov     dx, REG_QUEUE_ENABLE
                 call    virtio_put
+                dw      REG_QUEUE_ENABLE
                 pop     rdx
                 lea     rdi, [r10 + avail.ring]
                 xor     eax, eax
@@ -477,13 +476,19 @@ virtio_arm:
                 mov     rax, [r8 + virtio.isr]
                 test    rax, rax
                 jz      .route
+%ifdef DIRECT_BOOT
                 mov     edi, [r8 + virtio.gsi]
                 test    al, MMIO
                 jnz     .mmio
+%else
+                xor     edi, edi
+%endif
                 mov     al, [rax]               ; (§4.1.5.3, §4.2.2)
+%ifdef DIRECT_BOOT
                 jmp     .route
 .mmio:
                 mov     dword [rax - MMIO], VIRTIO_ISR_ALL
+%endif
 .route:
                 call    ring_route
                 mov     rdx, [rsi + ring.used]
@@ -723,10 +728,14 @@ virtio_publish:
 
 ; Rings a doorbell: rdi, with MMIO; eax number of the queue.
 virtio_notify:
+%ifdef DIRECT_BOOT
                 test    dil, MMIO
                 jnz     .mmio
+%endif
                 mov     [rdi], ax
                 ret
+%ifdef DIRECT_BOOT
 .mmio:
                 mov     [rdi - MMIO], eax
                 ret
+%endif

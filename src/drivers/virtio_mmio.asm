@@ -1,7 +1,6 @@
-; virtio over MMIO: devices of virtual machine monitors without PCI. They stand on the command line, in words that are taken
-; out of it, since it is the program's; or, where it has none and there is no PCI, in the ACPI table DSDT:
+; virtio over MMIO: devices of virtual machine monitors without PCI. The loader has them from the command line (PVH); or,
+; where it has none and there is no PCI, they stand in the ACPI table DSDT:
 ;
-;       virtio_mmio.device=512@0xfeb00e00:12            bytes, address, interrupt
 ;       Name (_HID, "LNRO0005") ... Memory32Fixed (ReadWrite, 0xfeb00e00, 0x200)
 ;
 ; Such a device passes as a PCI function of virtio's with one BAR, its registers; its interrupt is a GSI.
@@ -20,30 +19,31 @@ ACPI_MEMORY_32          equ 0x000986            ; tag and length
 ACPI_MEMORY_32_BYTES    equ 12
 ACPI_INTERRUPT          equ 0x89                ; tag; after flags and count the first number
 
-%ifndef NVME
+%ifdef DIRECT_BOOT
 ; -----------------------------------------------------------------------------
 ; Starts the drivers of all such devices.
 ;
+; IN    rbx  handoff      rbp  near_variables
 ; USES  all
 virtio_mmio_start:
-                mov     ebx, command_line
+                mov     r13d, [rbx + handoff.mmio_count]
+                mov     ebx, [rbx + handoff.mmio]
 .next:
-                cmp     byte [rbx - 1], ' '     ; (a 0 lies before the first word)
-                ja      .skip
-                mov     rax, "virtio_m"
-                cmp     [rbx], rax
-                jne     .skip
-                cmp     dword [rbx + 8], "mio."
-                je      .word
-.skip:
-                inc     ebx
-                cmp     byte [rbx - 1], 0
-                jne     .next
+                dec     r13d
+                js      .listed
+                mov     rdi, [rbx + handoff_mmio.address]
+                mov     esi, [rbx + handoff_mmio.interrupt]
+                add     ebx, handoff_mmio_size
+                push    r13
+                call    .add
+                pop     r13
+                jmp     .next
+.listed:
                 call    acpi_dsdt
                 jrcxz   .no_table
                 mov     eax, [VAR(info + machine_info.pci + list.count)]
                 or      eax, [mmio_record + pci_record.function]
-                jnz     .no_table               ; there is PCI, or the command line had some
+                jnz     .no_table               ; there is PCI, or the loader had some
                 mov     ebx, ecx
                 mov     r13d, [rbx + acpi_table.length]
                 add     r13d, ebx
@@ -75,52 +75,12 @@ virtio_mmio_start:
 .no_table:
                 ret
 
-.word:
-                call    .take
-                jc      .next
-                cmp     al, '@'
-                jne     .word
-                xor     edi, edi                ; the address
-                xor     esi, esi                ; the interrupt
-.digit:
-                call    .take
-                jc      .listed
-                cmp     al, 'x'
-                je      .digit                  ; behind a 0
-                or      al, 0x20
-                sub     al, '0'
-                cmp     al, 9
-                jbe     .value
-                sub     al, 'a' - '0' - 10
-                cmp     al, 15
-                ja      .rest
-.value:
-                shl     rdi, 4
-                or      dil, al
-                jmp     .digit
-.rest:
-                call    .take
-                jc      .listed
-                sub     al, '0'
-                movzx   eax, al
-                cmp     al, 9
-                ja      .id
-                imul    esi, esi, 10
-                add     esi, eax
-                jmp     .rest
-.id:                                            ; a number that a device may have besides
-                call    .take
-                jnc     .id
-.listed:
-                call    .add
-                jmp     .next
-
 ; Starts the driver of the device at rdi, with interrupt esi. Uses all but rbx.
 .add:
-                mov     r12d, mmio_record
-                or      dword [r12 + pci_record.function], -1
-                mov     [r12 + pci_record.bar], rdi
-                mov     [r12 + MMIO_GSI], esi
+                mov     edx, mmio_record
+                or      dword [rdx + pci_record.function], -1
+                mov     [rdx + pci_record.bar], rdi
+                mov     [rdx + MMIO_GSI], esi
                 mov     rax, rdi
                 shr     rax, 32
                 jnz     .bad                    ; not mapped
@@ -136,7 +96,8 @@ virtio_mmio_start:
                 mov     eax, [rdi + 8]          ; kind
                 shl     eax, 16
                 add     eax, VIRTIO_PCI_DEVICE << 16 | 0x1af4
-                mov     [r12 + pci_record.vendor], eax
+                mov     [rdx + pci_record.vendor], eax
+                mov     r12d, edx
                 push    rbx
                 mov     ebp, near_variables
                 call    drivers_start
@@ -144,20 +105,10 @@ virtio_mmio_start:
                 ret
 .bad:
                 push    rdi
-                mov     edi, text_mmio
-                call    console_text
+                call    system_say
+                db      EXO16, "no virtio 1 device at", 0
                 pop     rax
                 call    console_hex
                 mov     al, 10
                 jmp     console_put
-
-; Takes a character out of the word; CF set at its end. OUT al
-.take:
-                mov     al, [rbx]
-                cmp     al, ' ' + 1
-                jb      .done
-                mov     byte [rbx], ' '
-                inc     ebx                     ; (leaves CF)
-.done:
-                ret
 %endif

@@ -36,77 +36,89 @@ REG_QUEUE_NOTIFY        equ virtio_common.queue_notify | 0x34 / 4 << 8  ; over M
 REG_QUEUE_DESC          equ virtio_common.queue_desc | 0x80 / 4 << 8
 REG_QUEUE_AVAIL         equ virtio_common.queue_avail | 0x90 / 4 << 8
 REG_QUEUE_USED          equ virtio_common.queue_used | 0xa0 / 4 << 8
-REG_UPPER               equ 4 | 4 / 4 << 8      ; from the lower half of an address to the upper one
 MMIO                    equ 1                   ; in addresses of registers: over MMIO, the register is one byte below
 
 ; -----------------------------------------------------------------------------
-; Writes the device's status: virtio_put of REG_STATUS.
+; Finds the register whose constant follows the call of virtio_get, virtio_put, virtio_put_address, and sees that they
+; return behind it.
 ;
-; IN    r9b  status     rbx  common
-; USES  rax rdx
-virtio_say:
-                movzx   eax, r9b
-                mov     dx, REG_STATUS
-
-; -----------------------------------------------------------------------------
-; Writes a register, as wide as it is: over MMIO all have 32 bits.
-;
-; IN    eax  value      dx  register      rbx  common
-; USES  rdx
-virtio_put:
+; IN    rbx  common
+; OUT   rdx  its address      CF set if it has 32 bits, ZF if it has 8: over MMIO all have 32
+virtio_register:
+                mov     rdx, [rsp + 8]
+                add     qword [rsp + 8], 2
+                movzx   edx, word [rdx]
+%ifdef DIRECT_BOOT
                 test    bl, MMIO
                 jnz     .mmio
+%endif
                 movzx   edx, dl
                 cmp     edx, virtio_common.status
-                je      .byte
-                jb      .wide
-                cmp     edx, virtio_common.queue_desc
-                jae     .wide
-                mov     [rbx + rdx], ax
+                lea     rdx, [rbx + rdx]
                 ret
-.byte:
-                mov     [rbx + rdx], al
-                ret
+%ifdef DIRECT_BOOT
 .mmio:
                 movzx   edx, dh
-                lea     edx, [rdx * 4 - MMIO]
+                lea     rdx, [rbx + rdx * 4 - MMIO]
+                stc
+                ret
+%endif
+
+; -----------------------------------------------------------------------------
+; Writes the device's status.
+;
+; IN    r9b  status     rbx  common
+; OUT   rdx  address of the status
+; USES  rax
+virtio_say:
+                movzx   eax, r9b
+                call    virtio_put
+                dw      REG_STATUS
+                ret
+
+; -----------------------------------------------------------------------------
+; Writes a register, as wide as it is.
+;
+; IN    eax  value      rbx  common      behind the call: dw register
+; OUT   rdx  its address
+virtio_put:
+                call    virtio_register
+                jc      .wide
+                je      .byte
+                mov     [rdx], ax
+                ret
+.byte:
+                mov     [rdx], al
+                ret
 .wide:
-                mov     [rbx + rdx], eax
+                mov     [rdx], eax
                 ret
 
 ; -----------------------------------------------------------------------------
 ; Writes an address to a register and the next one.
 ;
-; IN    rax  address      dx  register      rbx  common
+; IN    rax  address    rbx  common      behind the call: dw register
 ; USES  rdx
 virtio_put_address:
-                push    rdx
-                call    virtio_put
-                pop     rdx
+                call    virtio_register
                 push    rax
+                mov     [rdx], eax
                 shr     rax, 32
-                add     dx, REG_UPPER
-                call    virtio_put
+                mov     [rdx + 4], eax
                 pop     rax
                 ret
 
 ; -----------------------------------------------------------------------------
 ; Reads a register of 16 or 32 bits.
 ;
-; IN    dx  register      rbx  common
+; IN    rbx  common     behind the call: dw register
 ; OUT   eax
 ; USES  rdx
 virtio_get:
-                test    bl, MMIO
-                jnz     .mmio
-                movzx   edx, dl
-                cmp     edx, virtio_common.status
-                jb      .wide
-                movzx   eax, word [rbx + rdx]
+                call    virtio_register
+                jc      .wide
+                movzx   eax, word [rdx]
                 ret
-.mmio:
-                movzx   edx, dh
-                lea     edx, [rdx * 4 - MMIO]
 .wide:
-                mov     eax, [rbx + rdx]
+                mov     eax, [rdx]
                 ret

@@ -41,19 +41,9 @@ acpi_find:
                 mov     rdi, [rbx + handoff.rsdp]
                 test    rdi, rdi
                 jnz     .root
-                movzx   edi, word [abs 0x40e]       ; extended BIOS data area, then the BIOS itself (§5.2.5.1)
-                shl     edi, 4
-                lea     ebx, [rdi + 1024 - 16]
-                call    .scan
-                je      .root
-                mov     ebx, 0xffff0            ; most have it in the upper half
-                call    .scan_half
-                je      .root
-                mov     ebx, 0xefff0
-                call    .scan_half
-                je      .root
                 call    system_say
                 db      EXO16, "no ACPI tables: one core", 10, 0
+.done:
                 ret
 .root:
                 or      byte [VAR(info + machine_info.features)], machine_acpi
@@ -98,26 +88,6 @@ acpi_find:
                 mov     [VAR(acpi_tables) + rcx * 4], esi
                 jmp     .entry
 
-; Looks for the root pointer up to ebx, from edi or in 64 KiB; ZF set and rdi at it when found.
-.scan_half:
-                lea     edi, [rbx - 0xfff0]
-.scan:
-                mov     rdx, "RSD PTR "
-                jmp     .look
-.next:
-                add     edi, 16
-.look:
-                cmp     edi, ebx
-                ja      .done
-                cmp     [rdi], rdx
-                jne     .next
-                push    20
-                pop     rcx
-                mov     esi, edi
-                call    acpi_sum
-                jne     .next
-.done:
-                ret
 acpi_names:     db      "HPETMCFGAPICFACP"      ; last to first in acpi_tables
 ACPI_NAMES      equ     4
 
@@ -226,7 +196,7 @@ acpi_cores:
 .ioapic:
                 cmp     r13d, irq_ioapics_end
                 jae     .next
-                lea     esi, [r14 + MADT_IOAPIC_ADDRESS]        ; and first GSI
+                sub     esi, 8 - MADT_IOAPIC_ADDRESS            ; and first GSI
                 xchg    edi, r13d
                 movsq
                 xchg    edi, r13d

@@ -79,7 +79,7 @@ console_read:
 .next:
                 cmp     rcx, rsi
                 jae     .done
-                mov     edx, SERIAL_LINE_STATUS
+                mov     dx, SERIAL_LINE_STATUS
                 in      al, dx
                 test    al, SERIAL_RECEIVED
                 jz      .done
@@ -98,7 +98,7 @@ console_read:
 ; IN    rbx  handoff      rbp  near_variables
 ; USES  rax rdx rsi rdi
 console_init:
-                mov     edx, SERIAL_SCRATCH
+                mov     dx, SERIAL_SCRATCH
                 mov     al, 0x5a
                 out     dx, al
                 in      al, dx
@@ -179,17 +179,18 @@ screen_init:
 ; -----------------------------------------------------------------------------
 ; Clears a screen of pixels and draws all cells, whatever the program has left there.
 ;
-; USES  rax rcx rdx rdi
+; USES  rax rcx rdx rsi rdi
 screen_show:
-                cmp     byte [screen_ready], 0
+                mov     esi, screen_cursor
+                cmp     byte [rsi + screen_ready - screen_cursor], 0
                 je      .done
                 call    screen_extent
                 shr     edx, 2
                 mov     ecx, edx
                 xor     eax, eax
                 rep     stosd
-                mov     edi, [screen_cells]
-                mov     ecx, [screen_cursor]    ; all from there on are blank
+                mov     edi, [rsi + screen_cells - screen_cursor]
+                mov     ecx, [rsi]              ; all from there on are blank
 .cell:
                 call    screen_draw
                 dec     ecx
@@ -200,9 +201,10 @@ screen_show:
 ; -----------------------------------------------------------------------------
 ; OUT   rdi, rdx  a screen of pixels: first byte, bytes
 screen_extent:
-                mov     rdi, [info + machine_info.screen]
-                movzx   edx, word [info + machine_info.screen_height]
-                imul    edx, [info + machine_info.screen_pitch]
+                mov     edi, info + machine_info.screen
+                movzx   edx, word [rdi + machine_info.screen_height - machine_info.screen]
+                imul    edx, [rdi + machine_info.screen_pitch - machine_info.screen]
+                mov     rdi, [rdi]
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -234,7 +236,7 @@ console_put:
                 push    rdi
                 test    byte [info + machine_info.features], machine_serial
                 jz      .screen
-                mov     edx, SERIAL_DATA
+                mov     dx, SERIAL_DATA
                 out     dx, al
                 push    rax
                 mov     ecx, SERIAL_WAIT_POLLS
@@ -299,6 +301,7 @@ console_put:
                 pop     rsi
                 pop     rdx
                 pop     rcx
+screen_draw.done:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -313,13 +316,13 @@ screen_put:
 screen_draw:
                 cmp     byte [screen_ready], 0
                 je      .done
+                push    rbx
                 push    rcx
                 push    rdx
                 push    rsi
                 push    rdi
+                push    rbp
                 push    r8
-                push    r9
-                push    r10
                 movzx   eax, byte [rdi + rcx * 2]
                 sub     eax, FONT_FIRST
                 cmp     eax, FONT_GLYPHS
@@ -327,10 +330,17 @@ screen_draw:
                 push    '?' - FONT_FIRST
                 pop     rax
 .glyph:
-                lea     eax, [rax + rax * 4]
-                mov     r8, [rax + font]
-                shl     r8, 64 - FONT_ROWS * FONT_COLUMNS
-                shr     r8, 64 - FONT_ROWS * FONT_COLUMNS
+                lea     eax, [rax + rax * 8]    ; FONT_BITS / 4
+                shr     eax, 1
+                mov     rbx, [rax + font]
+                jnc     .whole
+                shr     rbx, 4
+.whole:
+                shl     rbx, 64 - FONT_BITS
+                shr     rbx, 64 - FONT_BITS + 1
+                jnc     .upper                  ; the bit shifted out: has it a last row instead of a first one?
+                shl     rbx, FONT_COLUMNS
+.upper:
                 mov     esi, [screen_scale]
                 xchg    eax, ecx
                 cdq
@@ -343,11 +353,11 @@ screen_draw:
                 lea     rdi, [rax + rdx * 8]    ; CELL_COLUMNS of 4 bytes
                 add     rdi, [info + machine_info.screen]
                 push    CELL_ROWS
-                pop     r9
+                pop     rbp
 .row:
-                mov     r10d, esi
+                mov     r8d, esi
 .line:
-                mov     edx, r8d
+                mov     edx, ebx
                 and     edx, (1 << FONT_COLUMNS) - 1
                 or      edx, 1 << CELL_COLUMNS  ; the end
                 push    rdi
@@ -363,19 +373,18 @@ screen_draw:
                 pop     rdi
                 mov     eax, [info + machine_info.screen_pitch]
                 add     rdi, rax
-                dec     r10d
+                dec     r8d
                 jnz     .line
-                shr     r8, FONT_COLUMNS
-                dec     r9d
+                shr     rbx, FONT_COLUMNS
+                dec     ebp
                 jnz     .row
-                pop     r10
-                pop     r9
                 pop     r8
+                pop     rbp
                 pop     rdi
                 pop     rsi
                 pop     rdx
                 pop     rcx
-.done:
+                pop     rbx
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -402,11 +411,15 @@ console_text:
                 ret
 
 ; -----------------------------------------------------------------------------
-; Prints a number in sixteen hexadecimal digits.
+; Prints a blank, and a number in sixteen hexadecimal digits.
 ;
 ; IN    rax
 ; USES  rax rcx
 console_hex:
+                push    rax
+                mov     al, ' '
+                call    console_put
+                pop     rax
                 push    16
                 pop     rcx
 .digit:

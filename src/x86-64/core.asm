@@ -2,9 +2,9 @@
 ;
 ;   nasm -f bin -I. -DLOADER=bios src/x86-64/core.asm -o build/bios.bin
 ;
-; -DNVME makes a core that has NVMe instead of SATA disks and of virtio over MMIO: they do not fit in together.
-; LOADER is bios, uefi or pvh: what stands before the core, which is the same in all. The output is the beginning of every
-; image of that kind. It may have 16,384 bytes.
+; LOADER is bios, uefi or pvh: what stands before the core. The core is the same in all, but that with pvh, which is
+; DIRECT_BOOT: it has virtio over MMIO, since no other machines are without PCI, and no font, since those have no screen of
+; pixels. The output is the beginning of every image of that kind. It may have 16,384 bytes.
 ; Read src/x86-64/memory.inc beside this page: it draws where everything lies.
 
                 default rel
@@ -27,6 +27,7 @@ loader_start:
 %elifidn LOADER, uefi
 %include "bootloader/uefi.asm"
 %elifidn LOADER, pvh
+%define DIRECT_BOOT
 %include "bootloader/pvh.asm"
 %else
 %error LOADER is none of bios, uefi, pvh
@@ -46,6 +47,31 @@ table_start:
 call_offsets:
 %include "api/abi/calls.inc"
 CALL_COUNT          equ ($ - call_offsets) / 2
+
+; --- What core_entry does, in this order ---
+; IN    rbx handoff, rbp near_variables
+%define STEP(name) dw name - core_start_phys
+                STEP(console_init)
+                STEP(elf_check)                 ; the program's ELF header, segments and stack size
+                STEP(acpi_find)                 ; tables
+                STEP(memory_init)               ; the arena
+                STEP(trap_init)                 ; IDT; its entries go behind the text while that is writable
+                STEP(page_init)                 ; identity map
+                STEP(lapic_init)
+                STEP(core_create_first)         ; this core's block, stacks and descriptor tables
+                STEP(screen_init)               ; pixels, now that they can be reached wherever they are
+                STEP(time_start)                ; first sample of the clocks; the last is taken after all else
+                STEP(acpi_cores)                ; a block for every other core
+                STEP(smp_start)                 ; they come up while this core goes on
+                STEP(pci_init)                  ; all functions, and the drivers of those that have one
+%ifdef DIRECT_BOOT
+                STEP(virtio_mmio_start)         ; devices that the loader or ACPI names
+%endif
+                STEP(time_finish)               ; TSC and timer rates
+                STEP(smp_wait)
+                STEP(elf_load)                  ; segments to their places, with their access
+                STEP(info_finish)               ; free RAM, command line; read-only from here
+                STEP(elf_enter)
 
 ; --- Start: from the boot loader's handoff to the program ---
 ; IN    ebx  handoff; 64-bit mode, first 4 GiB mapped to themselves, interrupts off
@@ -73,9 +99,7 @@ core_entry:
                 lodsw
                 stosq
                 loop    .call
-
-                mov     esi, .steps
-.step:
+.step:                                          ; the steps follow the calls
                 mov     eax, CORE_PHYS
                 lodsw
                 push    rsi
@@ -85,29 +109,6 @@ core_entry:
                 pop     rbx
                 pop     rsi
                 jmp     .step
-%define STEP(name) dw name - core_start_phys
-.steps:                                         ; IN rbx handoff, rbp near_variables
-                STEP(console_init)
-                STEP(elf_check)                 ; the program's ELF header, segments and stack size
-                STEP(acpi_find)                 ; before page 0 goes
-                STEP(memory_init)               ; the arena
-                STEP(trap_init)                 ; IDT; its entries go behind the text while that is writable
-                STEP(page_init)                 ; identity map
-                STEP(lapic_init)
-                STEP(core_create_first)         ; this core's block, stacks and descriptor tables
-                STEP(screen_init)               ; pixels, now that they can be reached wherever they are
-                STEP(time_start)                ; first sample of the clocks; the last is taken after all else
-                STEP(acpi_cores)                ; a block for every other core
-                STEP(smp_start)                 ; they come up while this core goes on
-                STEP(pci_init)                  ; all functions, and the drivers of those that have one
-%ifndef NVME
-                STEP(virtio_mmio_start)         ; devices that the command line names
-%endif
-                STEP(time_finish)               ; TSC and timer rates
-                STEP(smp_wait)
-                STEP(elf_load)                  ; segments to their places, with their access
-                STEP(info_finish)               ; free RAM, command line; read-only from here
-                STEP(elf_enter)
 
 %include "src/x86-64/mode.asm"                  ; real mode to long mode, for every core
 %include "src/x86-64/system.asm"                ; power, reset, errors, sentences
@@ -133,15 +134,12 @@ core_entry:
 %include "src/drivers/net/e1000.asm"
 %include "src/drivers/disk/disk.asm"             ; what all disk drivers check
 %include "src/drivers/disk/virtio_blk.asm"
-%ifdef NVME
 %include "src/drivers/disk/nvme.asm"
-%else
 %include "src/drivers/disk/ahci.asm"
-%endif
 core_end:
 
                 absolute 0                      ; the assembler refuses to reserve a negative count: all of it fits
                 resb    IMAGE_CORE_BYTES - (loader_end - loader_start) - (core_end - core_start_phys)
-                resb    CORE_TEXT_BYTES - (core_end - core_start_phys) - trap_count * TRAP_STUB_BYTES    ; and what trap_init writes
+                resb    CORE_TEXT_BYTES - (core_end - core_start_phys) - IDT_GATES * TRAP_STUB_BYTES    ; and what trap_init writes
 
 %include "src/x86-64/data.inc"                  ; the variables

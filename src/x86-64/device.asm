@@ -328,18 +328,69 @@ device_add:
                 ret                             ; (and has cleared CF)
 
 ; -----------------------------------------------------------------------------
-; Says that a device does not answer.
+; Writes the fields that end both kinds of record: queue_max, depth_max, depth_bytes, interrupts.
 ;
-; IN    eax  PCI function
+; IN    rdi  queue_max     eax  its value, of which DEVICE_QUEUES_MAX count     ecx  depth_max     edx  depth_bytes
+;       esi  entry of an interrupt, as irq_route takes it     r12  pci_record
+; USES  scratch
+device_limits:
+                cmp     eax, DEVICE_QUEUES_MAX
+                jbe     .queues
+                push    DEVICE_QUEUES_MAX
+                pop     rax
+.queues:
+                stosd
+                xchg    eax, ecx
+                stosd
+                xchg    eax, edx
+                stosd
+                push    rdi
+                mov     edi, [r12 + pci_record.function]
+                call    irq_possible
+                pop     rdi
+                stosd
+                ret
+
+; -----------------------------------------------------------------------------
+; Waits until a bit of a register or of memory is as wanted.
+;
+; IN    rsi  address     eax  number of the bit from there, signed     r9d  0 or -1: what it has to be
+;       edi  microseconds
+; OUT   CF set if it is not
+; USES  rax rcx rdx rdi
+device_wait:
+                push    rax
+                call    time_after
+                pop     rdi
+                xchg    rax, rcx
+.again:
+                call    time_now
+                bt      [rsi], edi
+                sbb     edx, edx
+                cmp     edx, r9d
+                je      .done
+                pause
+                cmp     rax, rcx
+                jb      .again
+                stc
+.done:
+                ret
+
+; -----------------------------------------------------------------------------
+; Says that a device does not answer: that in r8, or with PCI function eax.
+;
 ; OUT   rax  -timeout; SF with it
 ; USES  rcx rdx rsi rdi
+device_gone:
+                mov     rax, [r8 + device.record]
+                mov     eax, [rax]              ; function
 device_silent:
                 push    rax
-                mov     edi, text_device
-                call    console_text
+                call    system_say
+                db      EXO16, "device", 0
                 pop     rax
                 call    console_hex
-                mov     edi, text_device_dead
+                mov     edi, text_dead
                 call    console_text
                 push    -error_timeout
                 pop     rax

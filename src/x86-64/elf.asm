@@ -26,8 +26,7 @@ struc phdr                                      ; program header
 .bytes:         resq 1
                 resq 1
 endstruc
-ELF_IDENT           equ 0x464c457f              ; 0x7f "ELF"
-ELF_CLASS           equ 0x010102                ; 64-bit, little endian, version 1
+ELF_IDENT           equ 0x010102464c457f        ; 0x7f "ELF", 64-bit, little endian, version 1
 ELF_TYPE_MACHINE    equ 62 << 16 | 2            ; x86-64, executable
 SEGMENT_LOAD        equ 1
 SEGMENT_STACK       equ 0x6474e551              ; PT_GNU_STACK
@@ -35,7 +34,6 @@ SEGMENT_EXECUTE     equ 1
 SEGMENT_WRITE       equ 2
 SEGMENTS_MAX        equ 32
 STACK_MAX_BYTES     equ 1 << 30
-COMMAND_LINE_BYTES  equ 2048
 
 ; A part of the program: what is left of the header of a loaded segment.
 struc part
@@ -46,6 +44,10 @@ struc part
 .access:        resq 1
 endstruc
 
+elf_check.damaged:
+                call    boot_error
+                db      "the program is damaged: write the image again", 0
+
 ; -----------------------------------------------------------------------------
 ; Checks the file and lists its parts; does not return if it cannot be run. memory_init checks the RAM.
 ;
@@ -53,18 +55,15 @@ endstruc
 ;       [program_parts], [stack_bytes]
 ; USES  all but rbp
 elf_check:
-                mov     edi, command_line       ; the image's, then the boot protocol's
+                mov     edi, command_line
                 mov     [VAR(info + machine_info.command_line)], edi
                 mov     ecx, COMMAND_LINE_BYTES - 1     ; the rest is 0
-                mov     esi, [rbx + handoff.header]
-                add     esi, program_header.command_line
-                call    .line
                 mov     esi, [rbx + handoff.command_line]
-                test    esi, esi
-                jz      .command_line
-                mov     byte [rdi - 1], ' '
-                call    .line
-.command_line:
+.line:
+                lodsb
+                stosb
+                test    al, al
+                loopnz  .line
                 mov     byte [VAR(stack_bytes) + 2], STACK_BYTES >> 16   ; over zeros
                 mov     edx, [rbx + handoff.header]
                 lea     esi, [rdx + program_header_size]
@@ -82,12 +81,10 @@ elf_check:
                 jne     .damaged
                 cmp     rbx, elf_header_size
                 jb      .no_elf
-                cmp     dword [rsi], ELF_IDENT
-                jne     .no_elf
-                mov     eax, [rsi + 4]
-                shl     eax, 8
-                cmp     eax, ELF_CLASS << 8
-                jne     .no_elf
+                mov     rax, ELF_IDENT
+                xor     rax, [rsi]
+                shl     rax, 8                  ; the last byte is the ABI, which may be any
+                jnz     .no_elf
                 cmp     dword [rsi + elf_header.type], ELF_TYPE_MACHINE
                 jne     .no_elf
                 cmp     word [rsi + elf_header.segment_bytes], phdr_size
@@ -102,8 +99,7 @@ elf_check:
                 jc      .torn
                 cmp     rax, rbx
                 ja      .torn
-                mov     rax, [rsi + elf_header.entry]
-                mov     [VAR(program_entry)], rax
+                mov     r12, [rsi + elf_header.entry]
                 lea     rdx, [rdx + rsi - phdr_size]    ; before the program headers
                 mov     edi, program_parts
                 mov     r8d, PROGRAM_LOWEST     ; the next segment may not begin below
@@ -117,14 +113,6 @@ elf_check:
 .torn:
                 call    boot_error
                 db      "the program is cut off", 0
-.line:
-                jrcxz   .line_end
-                lodsb
-                stosb
-                test    al, al
-                loopnz  .line
-.line_end:
-                ret
 .next:
                 pop     rcx
 .header:
@@ -184,7 +172,7 @@ elf_check:
                 je      .writable_code
                 test    al, SEGMENT_EXECUTE
                 jz      .data
-                mov     rax, [VAR(program_entry)]
+                mov     rax, r12
                 sub     rax, [rdx + phdr.address]
                 cmp     rax, [rdx + phdr.bytes]
                 adc     r10d, 0
@@ -200,9 +188,6 @@ elf_check:
 .writable_code:
                 call    boot_error
                 db      "a segment is writable code; link without -N", 0
-.damaged:
-                call    boot_error
-                db      "the program is damaged: write the image again", 0
 .no_entry:
                 call    boot_error
                 db      "the entry is not in the code", 0
@@ -210,6 +195,7 @@ elf_check:
                 test    r10d, r10d
                 jz      .no_entry
                 mov     [VAR(program_parts_end)], edi
+                mov     [program_entry], r12
                 mov     [VAR(info + machine_info.program_end)], r8
                 mov     rax, [program_parts + part.address]
                 and     ax, -PAGE_BYTES
@@ -295,20 +281,8 @@ elf_enter:
                 inc     dword [page_generation] ; the others forget what they saw of the tables so far
                 mov     eax, [VAR(info + machine_info.cores + list.first)]
                 mov     rsp, [rax + core_record.stack_end]
-                xor     ecx, ecx
-                inc     dword [gs:rcx + core_local.running]
-                mul     ecx                     ; rax and rdx
-                xor     ebx, ebx
-                xor     esi, esi
-                xor     ebp, ebp
-                xor     r8d, r8d
-                xor     r9d, r9d
-                xor     r10d, r10d
-                xor     r11d, r11d
-                xor     r12d, r12d
-                xor     r13d, r13d
-                xor     r14d, r14d
-                xor     r15d, r15d
+                xor     ebp, ebp                ; end of a backtrace
+                inc     dword [gs:rbp + core_local.running]
                 mov     edi, table_address
                 sti
                 call    [program_entry]

@@ -59,15 +59,15 @@ WAITERS_MAX         equ 64
 ; USES  scratch       CORE any       IRQ any
 irq_route:
                 lea     r10d, [rcx + event_vector]
-                sub     ecx, event_queue
-                cmp     ecx, event_count - event_queue
-                jae     .event
                 xchg    edi, edx
                 call    core_find
                 shl     edi, 8
                 lea     r8d, [rdi + r10]
                 mov     edi, edx
                 call    pci_take
+                lea     eax, [r10 - event_vector - event_queue]
+                cmp     eax, event_count - event_queue
+                jae     .range
                 cmp     r9d, APIC_ID_ALL
                 jae     .unsupported
                 shl     r9d, MSI_APIC_SHIFT
@@ -122,10 +122,6 @@ irq_route:
                 xor     eax, eax
                 stosd
                 jmp     pci_end
-.event:
-                push    -error_range
-                pop     rax
-                ret
 .range:
                 push    -error_range
                 jmp     .result
@@ -207,7 +203,7 @@ irq_line:
 .ioapic:
                 mov     edi, [rsi]
                 test    edi, edi
-                jz      irq_route.unsupported
+                jz      .unsupported
                 mov     edx, eax
                 sub     edx, [rsi + 4]          ; pin, if it is one of this
                 add     esi, 8
@@ -225,7 +221,7 @@ irq_line:
 .waiter:
                 add     esi, waiter_size
                 cmp     esi, irq_waiters_end
-                jae     irq_route.unsupported
+                jae     .unsupported
                 mov     eax, [rsi + waiter.pin]
                 test    eax, eax
                 jz      .free
@@ -251,6 +247,8 @@ irq_line:
                 mov     [rdi + IOAPIC_DATA], eax
                 push    1
                 jmp     irq_route.result
+.unsupported:
+                jmp     irq_route.unsupported
 
 ; -----------------------------------------------------------------------------
 ; Tells a driver at boot whether its device can interrupt.

@@ -56,7 +56,7 @@ lapic_enable:
                 mov     eax, LVT_MASKED
                 call    lapic_write
                 mov     cl, LAPIC_SPURIOUS
-                mov     eax, LAPIC_SPURIOUS_ON + EVENT_FLUSH_VECTOR
+                mov     eax, LAPIC_SPURIOUS_ON + SPURIOUS_VECTOR
                 call    lapic_write
                 mov     cl, LAPIC_LVT_TIMER
                 push    event_vector + event_timer

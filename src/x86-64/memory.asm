@@ -189,7 +189,8 @@ info_finish:
                 sub     edi, edx
                 call    page_read_only
                 mov     edi, CORE_DATA_PHYS
-                mov     edx, PAGE_BYTES
+                push    1                       ; its page
+                pop     rdx
                 jmp     page_read_only
 
 ; Appends a reserved range to the firmware's map: [rsi] its first byte, [rsi + 8] its end; rdi where.

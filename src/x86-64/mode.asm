@@ -6,14 +6,20 @@
 ; SPEC  SDM Vol. 3A §9.4.4 (MP initialization)
                 bits 16
 trampoline:
-                o32 lgdt [cs:.gdt - trampoline]
+                o32 lgdt [cs:gdt - trampoline]
                 mov     ax, CR0_PE
                 lmsw    ax
                 jmp     dword SELECTOR_CODE32:trampoline_32
-.gdt:
-                dw      GDT_BYTES - 1
+
+; Flat segments, of which the null one holds where they are: of this the trampoline needs its copy. The accessed bits are
+; set already, so that loading them writes nothing: this lies in read-only text.
+gdt:            dw      GDT_BYTES - 1
                 dd      gdt
 TRAMPOLINE_BYTES equ $ - trampoline
+                dw      0
+                dq      0x00af9b000000ffff      ; SELECTOR_CODE    64-bit
+                dq      0x00cf93000000ffff      ; SELECTOR_DATA
+                dq      0x00cf9b000000ffff      ; SELECTOR_CODE32
 
                 bits 32
 trampoline_32:
@@ -31,7 +37,7 @@ trampoline_32:
 ; IN    32-bit protected mode, no paging, flat segments, interrupts off, DF clear; the core at CORE_PHYS
 ;       ebx  handoff
 core_enter:
-                lgdt    [trampoline.gdt]
+                lgdt    [gdt]
                 mov     eax, SELECTOR_DATA
                 mov     ds, eax
                 mov     es, eax
@@ -39,8 +45,15 @@ core_enter:
                 mov     edi, BOOT_TABLES_PHYS
                 mov     esi, edi
                 xor     eax, eax
-                mov     ecx, 6 * PAGE_BYTES / 4
+                mov     ecx, 2 * PAGE_BYTES / 4
                 rep     stosd
+                mov     eax, PTE_PRESENT | PTE_WRITE | PTE_LARGE
+.page:
+                mov     [edi], eax
+                mov     [edi + 4], ecx
+                add     edi, 8
+                add     eax, LARGE_PAGE_BYTES
+                jnc     .page
                 lea     eax, [esi + PAGE_BYTES + PTE_PRESENT + PTE_WRITE]
                 mov     [esi], eax
 .table:
@@ -49,13 +62,6 @@ core_enter:
                 inc     ecx
                 cmp     ecx, 4
                 jb      .table
-                lea     edi, [esi + 2 * PAGE_BYTES]
-                mov     eax, PTE_PRESENT | PTE_WRITE | PTE_LARGE
-.page:
-                mov     [edi], eax
-                add     edi, 8
-                add     eax, LARGE_PAGE_BYTES
-                jnc     .page
                 xchg    eax, esi
                 mov     edi, core_entry
 
@@ -68,7 +74,7 @@ long_mode_enter:
                 mov     cr4, eax
                 mov     ecx, MSR_EFER
                 rdmsr
-                or      eax, EFER_LME | EFER_NXE
+                or      ah, (EFER_LME | EFER_NXE) >> 8
                 wrmsr
                 mov     eax, CR0_PG | CR0_WP | CR0_NE | CR0_ET | CR0_MP | CR0_PE
                 mov     cr0, eax
@@ -77,9 +83,3 @@ long_mode_enter:
 .long:
                 mov     edi, edi
                 jmp     rdi
-
-; Flat segments. The accessed bits are set already, so that loading them writes nothing: this lies in read-only text.
-gdt:            dq      0
-                dq      0x00af9b000000ffff      ; SELECTOR_CODE    64-bit
-                dq      0x00cf93000000ffff      ; SELECTOR_DATA
-                dq      0x00cf9b000000ffff      ; SELECTOR_CODE32

@@ -196,9 +196,10 @@ page_map:
 ;       ecx, r11  shift and bytes - 1 of its page     r9   phys of virt
 page_find:
                 mov     eax, [page_root]
-                push    PAGE_SHIFT_TOP
+                push    PAGE_SHIFT_TOP + 9
                 pop     rcx
 .level:
+                sub     ecx, 9
                 mov     r8, rdi
                 shr     r8, cl
                 and     r8d, 511
@@ -210,9 +211,7 @@ page_find:
                 test    al, PTE_LARGE
                 jnz     .found
                 cmp     ecx, PAGE_SHIFT
-                je      .found
-                sub     ecx, 9
-                jmp     .level
+                jne     .level
 .found:
                 xor     r11d, r11d
                 bts     r11, rcx

@@ -277,7 +277,7 @@ pci_use:
 ; Where a register of configuration space is.
 ;
 ; IN    edi  function      esi  offset
-; OUT   rdx  its address; or CF set, the address port written, and edx its data port
+; OUT   rdx  its address; or CF set, the address port written, and dx its data port
 pci_place:
                 cmp     edi, [pci_ecam_end]
                 jae     .port
@@ -293,7 +293,7 @@ pci_place:
                 or      eax, esi
                 and     al, ~3
                 bts     eax, 31
-                mov     edx, PCI_PORT_ADDRESS
+                mov     dx, PCI_PORT_ADDRESS
                 out     dx, eax
                 mov     eax, esi
                 or      al, PCI_PORT_DATA & ~3 & 0xff   ; and the byte in the dword

@@ -28,7 +28,7 @@ cpu_init:
                 push    word SELECTOR_TSS + 15
                 lgdt    [rsp]
                 push    idt
-                push    word trap_count * 16 - 1
+                push    word IDT_GATES * 16 - 1
                 lidt    [rsp]
                 add     rsp, 2 * (8 + 2)
                 push    SELECTOR_DATA           ; a null selector leaves some CPUs the old base
@@ -171,7 +171,8 @@ core_self:
                 xor     ebx, ebx
                 cmp     eax, 11
                 jb      .old
-                mov     eax, 11                 ; extended topology: x2APIC id
+                push    11                      ; extended topology: the whole x2APIC id
+                pop     rax
                 xor     ecx, ecx
                 cpuid
                 test    ebx, ebx
@@ -269,12 +270,12 @@ smp_wait:
                 mov     [rsi + core_record.started], edi
                 jmp     .next
 .dead:
-                mov     edi, text_core
-                call    console_text
+                call    system_say
+                db      EXO16, "core ", 0
                 mov     eax, [rsi + core_record.local]
                 mov     eax, [rax + core_local.index]
                 call    console_decimal
-                mov     edi, text_core_dead
+                mov     edi, text_dead
                 call    console_text
 .next:
                 add     esi, core_record_size

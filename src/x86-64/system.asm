@@ -25,9 +25,13 @@ system_say:
 boot_error:
                 pop     rdi
                 call    console_text.name
+                push    EXIT_BOOT
+                pop     rdi
+
+; Ends the line, and the machine with status edi.
+system_end:
                 mov     al, 10
                 call    console_put
-                mov     edi, EXIT_BOOT
 
 ; -----------------------------------------------------------------------------
 ; void sys_exit(u32 status)                                              slot 0
@@ -42,7 +46,7 @@ sys_exit:
                 out     STATUS_PORT, al
                 out     EXIT_PORT, al
                 mov     esi, text_shutdown
-                mov     edx, BOCHS_SHUTDOWN_PORT
+                mov     dx, BOCHS_SHUTDOWN_PORT
                 push    SHUTDOWN_BYTES
                 pop     rcx
                 rep     outsb
@@ -112,7 +116,7 @@ sys_reboot:
 .memory:
                 mov     [rdx], al
 .port:
-                mov     edx, RESET_PORT
+                mov     dx, RESET_PORT
                 mov     al, 2
                 out     dx, al
                 mov     al, 6
@@ -126,11 +130,7 @@ sys_reboot:
 text_shutdown:  db      "Shutdown"              ; to Bochs
 SHUTDOWN_BYTES      equ $ - text_shutdown
 text_exo16:     db      "exo16: ", 0
-text_device:    db      EXO16, "device ", 0
-text_mmio:      db      EXO16, "no virtio 1 device at ", 0
-text_core:      db      EXO16, "core ", 0
-text_core_dead:
-text_device_dead: db    " does not answer", 10, 0
+text_dead:      db      " does not answer", 10, 0
 
 ; -----------------------------------------------------------------------------
 ; Errors of several files' calls. Elsewhere a routine has its own of these three lines: they are shorter than a jump here.

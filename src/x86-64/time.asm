@@ -133,8 +133,8 @@ time_finish:
                 sub     esi, [rdx + sample.reference]
                 test    edi, edi
                 jnz     .wide
-                movzx   esi, si
-                test    si, si
+                movsx   esi, si
+                test    esi, esi
                 js      .anew
 .wide:
                 cmp     esi, TIME_PRECISION

@@ -4,7 +4,9 @@
 ; is saved and the handler called; without one, an event is just noted, and a fault is reported and ends the machine.
 ; SPEC  SDM Vol. 3A ch. 6 (interrupts), Vol. 1 §13.7 (XSAVE)
 
-EVENT_FLUSH_VECTOR  equ event_vector + event_count      ; page_finish's; also the APIC's spurious vector
+EVENT_FLUSH_VECTOR  equ event_vector + event_count      ; page_finish's
+SPURIOUS_VECTOR     equ trap_count                      ; the APIC's own: not one of a real interrupt, whose EOI Bochs ignores
+IDT_GATES           equ SPURIOUS_VECTOR + 1
 VECTORS_WITH_ERROR  equ 0x60227d00                      ; 8, 10 to 14, 17, 21, 29, 30
 VECTORS_CRITICAL    equ 1 << 2 | 1 << 8 | 1 << 18       ; NMI, double fault, machine check
 GATE_INTERRUPT      equ 0x8e
@@ -30,7 +32,7 @@ trap_init:
                 mov     esi, VECTORS_WITH_ERROR
                 mov     ebp, VECTORS_CRITICAL
                 mov     eax, PUSH_0_PUSH_BYTE
-                push    trap_count
+                push    IDT_GATES
                 pop     rcx
 .vector:
                 mov     [rbx], edi                      ; lower half of the address at 0, upper half at 6
@@ -67,15 +69,16 @@ trap_entry:
                 push    rdx
                 mov     ecx, [rsp + 24]
                 call    irq_raised
+                push    rcx
                 push    LAPIC_EOI
                 pop     rcx
                 xor     eax, eax
                 call    lapic_write
-                mov     ecx, [rsp + 24]
+                pop     rcx
                 cmp     cl, event_vector + event_timer
                 je      .timer
                 cmp     cl, EVENT_FLUSH_VECTOR
-                je      .flush
+                jae     .flush                  ; spurious ones too: that does no harm
 .note:
                 xor     edx, edx
                 cmp     cl, event_vector + event_wake   ; core_wake has set its bit: it may be taken already
@@ -224,11 +227,9 @@ trap_report:
                 call    system_say
                 db      10, "exo16:", 0
 .same_line:
-                mov     eax, [rbp]
+                mov     eax, [rbp - 1]
                 add     ebp, 3
-                and     eax, 0x7f7f7f
-                or      eax, ' ' << 24
-                shl     rax, 8
+                and     eax, 0x7f7f7f00
                 mov     al, ' '
                 call    trap_letters
                 pop     rax
@@ -252,8 +253,6 @@ trap_report:
                 jb      .traced
                 cmp     r13, rbp
                 ja      .traced
-                mov     al, ' '
-                call    console_put
                 mov     rax, [r13 + 8]
                 call    console_hex
                 lea     r12, [r13 + 16]         ; only upwards
@@ -261,10 +260,9 @@ trap_report:
                 dec     r14d
                 jnz     .frame
 .traced:
-                mov     al, 10
-                call    console_put
-                lea     edi, [rbx + EXIT_FAULT]
-                jmp     sys_exit
+                mov     edi, ebx
+                sub     edi, -EXIT_FAULT
+                jmp     system_end
 
 ; Prints the letters in rax, the lowest first, up to a 0. Uses rax rdi.
 trap_letters:

@@ -14,7 +14,7 @@ linux_options="console=ttyS0 quiet rdinit=/init tsc_early_khz=1000000 lpj=100000
 work=$(mktemp -d)
 export TMPDIR=$work
 trap 'rm -rf "$work"' EXIT
-test/bench/linux/reads.sh "$top/build/linux" || exit 2
+test/bench/linux/guest.sh reads "$top/build/linux" || exit 2
 head -c $DISK_BYTES /dev/urandom >"$work/disk"
 
 # exo16 MODEL DEPTH: reads a second.
@@ -28,7 +28,7 @@ linux() {
   timeout --foreground -s KILL $LIMIT_S qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -m 256M -smp 1 \
     -display none -monitor none -no-user-config -nodefaults -vga std -serial stdio -no-reboot \
     -drive "if=none,id=disk0,format=raw,file=$work/disk" -device "$1,drive=disk0" \
-    -kernel build/linux/reads.vmlinuz -initrd build/linux/reads.initrd -append "$linux_options" 2>&1 </dev/null |
+    -kernel build/linux/vmlinuz -initrd build/linux/reads.initrd -append "$linux_options" 2>&1 </dev/null |
     tr -d '\r' | awk '$1 == "reads" { printf "%d %d\n", $2, $3 * 1e9 / $4 }'
 }
 

@@ -11,14 +11,16 @@ LIMIT_S=180
 # The TSC of QEMU's emulation counts nanoseconds; Linux cannot find that out where the host is busy.
 linux_options="console=ttyS0 quiet rdinit=/init tsc_early_khz=1000000 lpj=1000000 mitigations=off"
 
-# In a network namespace of its own.
-[ "${1-}" = inside ] || exec unshare --net "$0" inside
+# In a network namespace of its own, once what has to be fetched is here.
+if [ "${1-}" != inside ]; then
+  test/bench/linux/guest.sh bridge "$top/build/linux" || exit 2
+  ./build_x86-64.sh forward >/dev/null || exit 2
+  exec unshare --net "$0" inside
+fi
 
 work=$(mktemp -d)
 machine=
 trap '[ -z "$machine" ] || kill "$machine" 2>/dev/null; rm -rf "$work"' EXIT
-test/bench/linux/bridge.sh "$top/build/linux" || exit 2
-./build_x86-64.sh forward >/dev/null || exit 2
 build/image pvh build/apps/forward.bin "" "$work/forward" || exit 2
 g++ -std=c++23 -O2 -Wall -Wextra -pthread -o "$work/frames" test/bench/frames.cpp || exit 2
 
@@ -48,7 +50,7 @@ for name in exo0 exo1; do
 done
 for ((round = 0; round < ROUNDS; round++)); do
   rate -kernel "$work/forward" >>"$work/exo16" &&
-    rate -kernel build/linux/bridge.vmlinuz -initrd build/linux/bridge.initrd -append "$linux_options" >>"$work/linux" || {
+    rate -kernel build/linux/vmlinuz -initrd build/linux/bridge.initrd -append "$linux_options" >>"$work/linux" || {
     echo "forward.sh: a guest does not forward" >&2
     exit 1
   }

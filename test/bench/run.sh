@@ -18,11 +18,14 @@
 #   nvme-request         the same of an NVMe disk                                       goal: 100 at most
 #   core-memory          RAM that the core takes with two cores                         goal: 1024 at most
 #   wordcount-speedup-2  two cores against one, same run, text in memory                goal: 1.9 at least
+#   mandelbrot-speedup-2 the same of drawing the Mandelbrot set                         goal: 1.95 at least
 #   wordcount-one-core   how fast one core counts
 #   idle-cpu             a core's share that QEMU takes while all queues are armed        goal: under 2
 #   hello-wall           QEMU's start to its end with `hello`, two cores, median
 #   message-instructions     cross-core message, putting it in and taking it out        goal: 60 at most
 #   await-ready-instructions, child-task-instructions    awaiting what is ready, over a plain call; a child task
+#   fiber-switch-instructions    from one stack to another                              goal: under 20
+#   fiber-yield-instructions     a fiber lets the loop run everything else once
 #   message-one-way-ns       the same natively, with the way from core to core          goal: 150 at most
 #   await-ready-ns, child-task-ns    natively                                           goal: 3 and 8 at most
 #   spsc-vs-boost, sort-vs-tbb, reduce-vs-tbb    speed over that of the library         goal: 1 at least

@@ -1,12 +1,16 @@
-// wordcount on two cores against one, over a text in memory: the best time of each, in turns in the same run. And the
-// RAM that the core takes with two cores.
+// wordcount on two cores against one, over a text in memory, and the Mandelbrot set: the best time of each, in turns in the
+// same run. And the RAM that the core takes with two cores.
 //
 // Needs two cores, and a disk with a text.
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <exo/exo.hpp>
+#include <exo/parallel.hpp>
+#include <ranges>
 
+#include "../../apps/mandelbrot.hpp"
 #include "../../apps/wordcount/tally.hpp"
 
 namespace {
@@ -45,18 +49,40 @@ u64 ticks_of_count(std::span<char const> text, u32 cores) {
   return end - begin;
 }
 
+/// Draws rows on so many cores.
+u64 ticks_of_picture(u32 cores) {
+  constexpr u32 width = 96, height = 256;
+  static std::array<exo::colour, width * height> pixels;
+  mandelbrot::view const view(width, height, 256);
+  exo::workers const pool(cores);
+  if (pool.size() != cores) exo::panic("a core is busy");
+  u64 const begin = exo::ticks();
+  exo::parallel::for_each(std::views::iota(u32{0}, height), [&](u32 y) {
+    for (u32 x = 0; x < width; ++x) pixels[y * width + x] = view(x, y);
+  });
+  return exo::ticks() - begin;
+}
+
+/// Prints the best time of one core over that of two; returns the first.
+template <typename Ticks>
+u64 print_speedup(char const *name, Ticks ticks_with) {
+  u64 one = ~u64{0}, two = ~u64{0};
+  for (int round = 0; round < rounds; ++round) {
+    one = std::min(one, ticks_with(1));
+    two = std::min(two, ticks_with(2));
+  }
+  u64 const hundredths = (100 * one + two / 2) / two;
+  exo::print("figure {} {}.{:02} times\n", name, hundredths / 100, hundredths % 100);
+  return one;
+}
+
 }  // namespace
 
 int main() {
   if (exo::core_count() != 2 || exo::info().disks.empty()) exo::panic("this is no machine of two cores and a disk");
   std::span<char const> const text = load_text();
-  u64 one = ~u64{0}, two = ~u64{0};
-  for (int round = 0; round < rounds; ++round) {
-    one = std::min(one, ticks_of_count(text, 1));
-    two = std::min(two, ticks_of_count(text, 2));
-  }
-  u64 const hundredths = (100 * one + two / 2) / two;
   exo::print("figure core-memory {} KiB\n", (exo::info().core_bytes + 1023) / 1024);
-  exo::print("figure wordcount-speedup-2 {}.{:02} times\n", hundredths / 100, hundredths % 100);
+  u64 const one = print_speedup("wordcount-speedup-2", [&](u32 cores) { return ticks_of_count(text, cores); });
   exo::print("figure wordcount-one-core {} MB/s\n", text.size() * exo::info().tsc_hz / one / 1'000'000);
+  print_speedup("mandelbrot-speedup-2", ticks_of_picture);
 }

@@ -12,7 +12,7 @@ linux_options="console=ttyS0 quiet rdinit=/init tsc_early_khz=1000000 lpj=100000
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-test/bench/linux/make.sh "$top/build/linux" || exit 2
+test/bench/linux/guest.sh start "$top/build/linux" || exit 2
 ./build_x86-64.sh hello >/dev/null || exit 2
 build/image pvh build/apps/hello.bin "" "$work/hello" || exit 2
 nasm -f bin -o "$work/floor" test/bench/floor.asm || exit 2
@@ -36,7 +36,7 @@ first_line() {
 
 for ((round = 0; round < ROUNDS; round++)); do
   first_line Hello -kernel "$work/hello" >>"$work/exo16" &&
-    first_line ready -kernel build/linux/vmlinuz -initrd build/linux/initrd -append "$linux_options" \
+    first_line ready -kernel build/linux/vmlinuz -initrd build/linux/start.initrd -append "$linux_options" \
       >>"$work/linux" &&
     first_line . -kernel "$work/floor" >>"$work/least" || {
     echo "start.sh: a guest did not print its line" >&2

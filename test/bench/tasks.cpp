@@ -1,5 +1,7 @@
 // What messages and tasks cost. In a guest under icount: instructions; as a process (--native): nanoseconds.
 #include <algorithm>
+#include <array>
+#include <exo/fiber.hpp>
 #include <exo/on.hpp>
 #include <exo/when.hpp>
 
@@ -52,6 +54,21 @@ u64 message_ticks() {
   });
 }
 
+/// From one stack to another, `batch` times: half of there and back, with what the compiler saves around the switch.
+u64 switch_ticks() {
+  alignas(16) static constinit std::array<std::byte, 4096> stack;
+  static constinit exo::detail::stack_place here, there;
+  there.rsp = stack.data() + stack.size() - 8;
+  there.rip = reinterpret_cast<void *>(+[] {
+    for (;;) exo::detail::switch_stack(there, here);
+  });
+  return best_of([] {
+    return bench::ticks_of([] {
+      for (u64 each = 0; each < batch / 2; ++each) exo::detail::switch_stack(here, there);
+    });
+  });
+}
+
 task<void> measure() {
 #ifdef EXO_HOST
   constexpr char const *unit = "ns";
@@ -66,6 +83,16 @@ task<void> measure() {
     bench::print_figure(native ? of_process : of_guest, per(ticks), batch, unit);
   };
   print("message-instructions", "message-both-sides-ns", message_ticks());
+  print("fiber-switch-instructions", "fiber-switch-ns", switch_ticks());
+  u64 yielding = exo::no_deadline;
+  std::ignore = co_await exo::fiber([&] {
+    yielding = best_of([] {
+      return bench::ticks_of([] {
+        for (u64 each = 0; each < batch; ++each) exo::wait(exo::yield());
+      });
+    });
+  });
+  print("fiber-yield-instructions", "fiber-yield-ns", yielding);
 
   u64 plain = exo::no_deadline, awaited = exo::no_deadline, children = exo::no_deadline, sum = 0;
   for (u64 round = 0; round < rounds; ++round) {

@@ -113,7 +113,7 @@ void run(u32 me) {
 }  // namespace
 
 int main(int argc, char **argv) {
-  if (argc != 2 || info().disks.size() != 2 || info().nics.size() != 2) return 2;
+  if (argc != 2 || info().disks.size() < 2 || info().nics.size() != 2) return 2;
   std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), rounds);
   memory = take_pages(8 * page_bytes);
   std::memset(place(0), 0xFF, 6);

@@ -188,6 +188,7 @@ test_bad_sockets() {
   : >"$work/there"
   refused "'$work/there' exists" hello --serial "$work/there"
   refused "'/nosuch/serial' cannot be made" hello --serial /nosuch/serial
-  refused "do not go with --bochs" hello --bochs --serial "$work/serial"
+  refused "--serial does not go with --bochs" hello --bochs --serial "$work/serial"
+  refused "--serial does not go with --native" hello --native --serial "$work/serial"
   refused "--serial takes the console away" hello --serial "$work/serial" --trace "$work/trace"
 }

@@ -25,9 +25,8 @@ CPP
 }
 
 # A viewer's demands on a Chrome trace: known phases, names, tracks that are named, times that are numbers.
-test_trace_file() {
-  traced
-  run "$program_file" --net none --trace "$work/trace.json"
+trace_file_of() {
+  run "$program_file" --net none --trace "$work/trace.json" "$@"
   expect_status 0
   [[ $output != *exo16-trace* ]] || fail "the trace is on the console too"
   jq -e '
@@ -42,12 +41,81 @@ test_trace_file() {
          | (map(select(.[0] == "inner")) | last) as $inner | (map(select(.[0] != "inner")) | last) as $outer
          | $outer[1] <= $inner[1] and $inner[2] <= $outer[2] + 0.002)' "$work/trace.json" >/dev/null ||
     fail "the trace is not what it should be: $(cat "$work/trace.json")"
+}
+
+test_trace_file() {
+  traced
+  trace_file_of
+  trace_file_of --bochs
+  trace_file_of --native
+  trace_file_of --sim
 
   # The same from a capture of the console, with other text before and between.
   run "$program_file" --net none
   expect_text "no end of this line: exo16-trace: "
   { echo noise; echo "$output" | sed 's/exo16-trace: ,/another core exo16-trace: ,/'; } >"$work/capture"
   tools/inside.sh trace "$work/capture" | jq -e '.traceEvents | length > 100' >/dev/null || fail "a capture gives no trace"
+}
+
+# Counters of two cores' loops, a NIC's queue and a disk's, in a printed page and at the end of a trace.
+test_counters_of_cores_and_queues() {
+  program counting <<'CPP'
+#include <exo/drivers/nics.hpp>
+#include <exo/exo.hpp>
+#include <exo/queue_counters.hpp>
+#include <exo/task.hpp>
+#include <exo/trace.hpp>
+#include <algorithm>
+#include <vector>
+constexpr exo::u32 reads = 5, frames = 3;
+void use(auto &port, exo::disk_queue &disk) {
+  for (exo::u32 at = 0; at < frames; ++at) {
+    port.try_send(60, [](std::span<std::byte> frame) { std::ranges::fill(frame, std::byte{0xFF}); });
+  }
+  port.drain(exo::clock::now() + std::chrono::seconds(20));
+  auto const block = exo::pages::take(4096);
+  for (exo::u32 at = 0; at < reads; ++at) {
+    exo::disk_op const one = exo::read_op(exo::lba{at}, block->span().first(512), at);
+    (void)disk.try_submit({&one, 1});
+    exo::completion done;
+    while (disk.try_reap({&done, 1}).value_or(1) == 0) exo::pause();
+  }
+}
+exo::task<void> message_and_print() {
+  std::vector<std::array<exo::counted, 8>> loops;
+  for (exo::u32 core = 0; core < exo::core_count(); ++core) loops.push_back(exo::list_counters(core, exo::all_counters()[core]));
+  (void)exo::try_post(exo::core_id{1}, [] {});
+  auto const &other = exo::all_counters()[1];
+  while (other.messages == 0 || other.turns == 0) co_await exo::delay(std::chrono::milliseconds(1));
+  exo::print_counters();
+  exo::trace::print();
+}
+int main() {
+  auto opened = exo::disk::open(exo::disk_id{0});
+  auto disk = opened->take_queue();
+  auto const on_disk = exo::list_counters("disk0", 0, disk->counters());
+  auto const served = exo::with_first_nic([&](auto &port) {
+    auto const on_nic = exo::list_counters("nic0", 0, port.counters());
+    use(port, *disk);
+    (void)exo::run(message_and_print);
+  });
+  return served ? 0 : 1;
+}
+CPP
+  truncate -s 1M "$work/disk"
+  local way
+  for way in '--net user' '--net user --nic-model rtl8139' '--sim --net wire'; do
+    # shellcheck disable=SC2086  # words
+    run "$program_file" $way --disk "$work/disk" --trace "$work/trace.json"
+    expect_status 0
+    [[ $output =~ 'nic0 sent'\ +0\ +3$'\n' && $output =~ 'disk0 finished'\ +0\ +5$'\n' ]] || fail "$way: $output"
+    jq -e '
+      def value(name; number): .traceEvents | map(select(.ph == "C" and .name == name and .id == number).args.value)
+        | if length == 1 then .[0] else error("not one row: \(name)") end;
+      value("nic0 sent"; 0) == 3 and value("nic0 lost"; 0) == 0 and value("disk0 finished"; 0) == 5
+      and value("disk0 resets"; 0) == 0 and value("messages"; 0) == 0 and value("messages"; 1) == 1 and value("turns"; 1) > 0' \
+      "$work/trace.json" >/dev/null || fail "$way: $(cat "$work/trace.json")"
+  done
 }
 
 test_no_trace() {
@@ -66,8 +134,8 @@ test_no_trace() {
 test_bad_files() {
   refused "'/nosuch/trace' cannot be written" hello --trace /nosuch/trace
   refused "'/nosuch/profile' cannot be written" hello --profile /nosuch/profile
-  refused "do not go with --bochs" hello --bochs --trace "$work/trace"
-  refused "do not go with --native" hello --native --profile "$work/profile"
+  refused "--profile does not go with --sim" hello --sim --profile "$work/profile"
+  refused "do not go with --gdb" hello --gdb --trace "$work/trace"
   local kind
   for kind in "trace /nosuch" "profile /nosuch build/image" "fault Makefile /nosuch" "trace" "nosuch Makefile"; do
     # shellcheck disable=SC2086  # words
@@ -114,9 +182,8 @@ int main(int argc, char **) {
 CPP
 }
 
-test_profile_file() {
-  profiled
-  run "$program_file" --net none --profile "$work/folded"
+profile_file_of() {
+  run "$program_file" --net none --profile "$work/folded" "$@"
   expect_status 0
   expect_text before
   expect_text after
@@ -129,6 +196,25 @@ test_profile_file() {
       index($0, core ";") == 1 && /;rarely\(\);leaf\(/ { rarely += $NF }
       END { exit !(often > 10 && often > 3 * rarely) }' "$work/folded" || fail "core $core: $(cat "$work/folded")"
   done
+}
+
+test_profile_file() {
+  profiled
+  profile_file_of
+  profile_file_of --native
+}
+
+# A process whose console is read on the way ends as it would alone, also by a signal.
+test_process_that_is_read() {
+  run "$(traced && echo "$program_file")" --native --cores 1 --trace "$work/trace.json"
+  expect_status 2
+  endless
+  boot "$program_file" --native --trace "$work/trace.json"
+  wait_for "$work/console" endless 60
+  kill "$machine"
+  ended
+  expect_status 143
+  expect_text "there is no trace"
 }
 
 test_profile_lacks_samples() {
@@ -185,6 +271,14 @@ CPP
   expect_text "exo16:   in at_fault(int*) at $work/faulty.cpp:4"
   expect_text "exo16:   by exo::detail::run_job(exo::detail::job_state&) at api/exo/smp.hpp:"
   expect_text "exo16:   by smp_entry.idle at src/x86-64/smp.asm:"
+  run "$program_file" --bochs
+  expect_status 142
+  expect_text "exo16:   in at_fault(int*) at $work/faulty.cpp:4"
+  run "$program_file" --native
+  expect_status 142
+  output=$(tools/inside.sh fault - "$(ls -t build/programs/faulty-*.native.elf | head -n 1)" <<<"$output")
+  expect_text "exo16:   in at_fault(int*) at $work/faulty.cpp:4"
+  expect_text "exo16:   by exo::detail::run_job(exo::detail::job_state&) at api/exo/smp.hpp:"
 }
 
 named() {

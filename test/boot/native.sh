@@ -23,16 +23,26 @@ test_cores() {
   done
 }
 
-# What the core's own tests ask of the calls that a process can have.
-test_calls() {
-  run test/contract/console.cpp --native
+# Programs that have no test of their own here.
+test_programs() {
+  run pingpong --native
   expect_status 0
-  expect_text '1 of 3 bytes|'
-  run test/contract/cores.cpp --native --cores 3
+  expect_text 'core 0 to core 1 and back'
+  run tasks --native --args 10000
   expect_status 0
+  expect_text '10000 of 10000 tasks waited at once on 2 cores and came back'
   truncate -s 1M "$work/disk"
-  run test/contract/disk.cpp --native --disk "$work/disk"
+  run diskperf --native --disk "$work/disk" --args seconds=1
   expect_status 0
+  run sysinfo --native --disk "$work/disk" --args 'a b'
+  expect_status 0
+  expect_text 'command line: "a b"'
+  run screen --native
+  expect_status 1
+  expect_text 'The machine has no screen'
+}
+
+test_disk_queues() {
   truncate -s 8M "$work/disk"
   run test/boot/disk_queues.cpp --native --cores 4 --disk "$work/disk"
   expect_status 0
@@ -43,6 +53,23 @@ test_wakes() {
   expect_status 0
   run test/boot/wakes.cpp --native --tsan
   expect_status 0
+}
+
+# Fibers with preemption, and a thousand disk operations at a time.
+test_tasks() {
+  local options
+  for options in '' --asan; do
+    run test/boot/fibers.cpp --native --cores 2 $options
+    expect_status 0
+  done
+  run test/boot/fibers.cpp --native --args overflow
+  expect_status 142
+  expect_text "the stack of fiber 'deep' is full"
+  truncate -s 8M "$work/disk"
+  for options in '' --asan --tsan; do
+    run test/boot/task_io.cpp --native --cores 2 --disk "$work/disk" $options
+    expect_status 0
+  done
 }
 
 test_wordcount() {
@@ -288,7 +315,7 @@ native_echo_with_sanitizer() {
   local option
   for option in --asan --tsan; do
     boot echo --native $option --net tap:exo0 --args quit
-    wait_for "$work/console" 10.0.2.15 60
+    wait_for "$work/console" 10.0.2.15 150
     pinged -f -c 500
     messages 10.0.2.15 7 0 1 1472
     echo -n quit >/dev/udp/10.0.2.15/7
@@ -347,6 +374,25 @@ two_queues() {
 
 test_two_queues() {
   in_network two_queues multi_queue
+}
+
+# Frames from one TAP device to another.
+native_forward() {
+  ip neighbour add 10.0.2.15 lladdr 52:54:00:12:34:56 dev exo0
+  ip tuntap add exo1 mode tap && ip link set exo1 up
+  boot forward --native --net tap:exo0 --net tap:exo1
+  wait_for "$work/console" 'frames/s' 60
+  while ! grep -q ' [1-9][0-9]* from NIC 0' "$work/console"; do
+    echo -n moved >/dev/udp/10.0.2.15/7
+    sleep 0.05
+  done
+  kill "$machine"
+  ended
+  expect_status 143
+}
+
+test_forward() {
+  in_network native_forward
 }
 
 # A packet socket at one end of a wire of Linux: what it receives has checksums that nobody has filled in.
@@ -442,6 +488,8 @@ test_bad_tap() {
 test_refuses() {
   refused "there is no disk file" hello --native --disk "$work/none"
   refused "--net user" hello --native --net user
+  refused "--net user" hello --native --net none --net packet:lo --net user
+  refused "takes up to 4 --net, not 5" hello --native --net packet:lo --net packet:lo --net packet:lo --net packet:lo --net packet:lo
   refused "there is no network device 'none0'" hello --native --net tap:none0
   refused "there is no network device 'none0'" hello --native --net packet:none0
   refused "goes with --native only" hello --net packet:lo

@@ -17,9 +17,14 @@ messages() {
   done
 }
 
-# pinged OPTIONS...: all pings are answered.
+# pinged OPTIONS...: all pings are answered. Linux sends nothing into a TAP device until it has noticed, up to a second
+# late, that its other end is open.
 pinged() {
-  local report
+  local report left
+  for ((left = 100; left > 0; left--)); do
+    [[ $(ip link show exo0) != *'state UP'* ]] || break
+    sleep 0.1
+  done
   report=$(ping -n -q -W 5 "$@" 10.0.2.15) && [[ $report == *' 0% packet loss'* ]] || fail "$report"
 }
 

@@ -4,7 +4,7 @@ source test/boot/monitor.bash
 
 # changed DEVICE: link and presence of QEMU's device change while it is busy.
 changed() {
-  compile changes -I test/boot <test/boot/nic_changes.cpp
+  compile changes -I test/boot <test/guests/nic_changes.cpp
   shown bios "$elf" -machine pc -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 \
     -device "$1,id=gone,netdev=a" -device "$1,netdev=b"
   says busy

@@ -44,11 +44,39 @@ void results_are_right() {
   std::vector<u64> sums(all.size());
   parallel::inclusive_scan(all.begin(), all.end(), sums.begin());
   same(static_cast<i64>(sums.back()), static_cast<i64>(sum));
+  parallel::exclusive_scan(all, sums.begin(), u64{0});
+  same(static_cast<i64>(sums.back() + all.back()), static_cast<i64>(sum));
   std::vector<u64> sorted = all;
   parallel::sort(sorted.begin(), sorted.end());
-  that(std::is_sorted(sorted.begin(), sorted.end()), "not sorted");
+  that(parallel::is_sorted(sorted) && std::is_sorted(sorted.begin(), sorted.end()), "not sorted");
   same(static_cast<i64>(std::accumulate(sorted.begin(), sorted.end(), u64{0})), static_cast<i64>(sum));
   that(parallel::find(all.begin(), all.end(), all[77'777]) == all.begin() + 77'777, "not found where it is");
+}
+
+/// A fork that nobody was free for is taken by the core that becomes free: its first half waits for that.
+void forks_are_stolen() {
+  if (core_count() == 1) return;
+  std::atomic<u32> busy = 0;
+  std::atomic<bool> forked = false, stolen = false;
+  auto const until = [](auto condition) {
+    u64 const deadline = deadline_in(std::chrono::seconds(20));
+    while (!condition() && ticks() < deadline) exo::pause();
+    return condition();
+  };
+  std::vector<u32> parts(core_count());
+  std::iota(parts.begin(), parts.end(), 0);
+  parallel::for_each(parts.begin(), parts.end(), [&](u32) {
+    if (++busy != core_count()) {
+      until([&] { return forked.load(); });
+      return;
+    }
+    parallel::invoke(
+        [&] {
+          forked = true;
+          that(until([&] { return stolen.load(); }), "nobody took the fork");
+        },
+        [&] { stolen = true; });
+  });
 }
 
 u64 fibonacci(u64 number) {
@@ -68,6 +96,7 @@ int main() {
     same(pool.size(), core_count());
     for (int round = 0; round < 3; ++round) results_are_right();
     same(static_cast<i64>(fibonacci(16)), 987);
+    forks_are_stolen();
   }
   results_are_right();
   that(system_pages.free().bytes + (64 << 10) > free, "pages are lost");

@@ -78,6 +78,32 @@ test_finds_a_double_completion() {
   planted requests 'client ended with status 1'
 }
 
+# meets SCENARIO SEEDS: cores that meet pass so many interleavings; where one of them does not care for the others, one fails.
+meets() {
+  sim SCENARIO="$1" SEEDS="$2"
+  expect_status 0
+  sim SCENARIO="$1" SEEDS=200 EXO_CXXFLAGS=-DEXO_PLANTED
+  expect_status 1
+  expect_text "$1 fails with seed"
+}
+
+# Locks, barriers, latches, channels, per-core variables, collectives.
+test_cores_meet() {
+  meets sync 10000
+}
+
+# Algorithms on all cores, with forks that are stolen and helpers that halt.
+test_cores_share_work() {
+  meets parallel 1500
+}
+
+# Run loops with full rings, calls between them and cancellation; channels between tasks and fibers.
+test_loops_meet() {
+  meets loops 1000
+  sim SCENARIO=channels SEEDS=1000
+  expect_status 0
+}
+
 test_finds_wrong_memory() {
   program scene <<'TEXT'
 #include <sim/scenario.hpp>

@@ -96,6 +96,34 @@ void channels() {
   same(static_cast<i64>(sum), static_cast<i64>(senders * each * (each + 1) / 2));
 }
 
+/// Everybody puts in and takes out; and one core sends to one other, through a channel that is full most of the time.
+void rings() {
+  mpmc_ring<u64, 8> ring;
+  std::atomic<u64> in = 0, out = 0;
+  barrier begin(core_count());
+  run_on_all([&] {
+    begin.arrive_and_wait();
+    for (u64 turn = 1; turn <= 1000; ++turn) {
+      if (ring.try_push(turn)) in += turn;
+      if (auto const value = ring.try_pop()) out += *value;
+    }
+  });
+  while (auto const value = ring.try_pop()) out += *value;
+  same(static_cast<i64>(in), static_cast<i64>(out));
+  if (core_count() == 1) return;
+
+  spsc_channel<u64, 4> values;
+  u64 last = 0;
+  job send([&] {
+    for (u64 each = 1; each <= 1000; ++each) that(values.send(each).has_value(), "closed");
+    values.close();
+  });
+  auto const sending = run_on(core_id{1}, send);
+  if (!sending) panic("core 1 is busy: {}", sending.error());
+  for (auto value = values.receive(); value; value = values.receive()) same(static_cast<i64>(*value), static_cast<i64>(++last));
+  same(static_cast<i64>(last), 1000);
+}
+
 void teams() {
   auto counts = per_core<u64>::make(u64{0});
   if (!counts) panic("no memory for a count of each core");
@@ -106,6 +134,13 @@ void teams() {
       u32 const n = me.size();
       wrong += me.all_reduce(me.rank(), std::plus()) != n * (n - 1) / 2;
       wrong += me.broadcast(me.rank(), n - 1) != n - 1;
+      wrong += me.reduce(u64{1}, std::plus()) != (me.rank() == 0 ? n : 1);
+      std::array<u32, 8> list{};
+      for (u32 each = 0; each < n; ++each) list[each] = each * each;
+      wrong += me.scatter(std::span<u32 const>(list)).value_or(n * n) != me.rank() * me.rank();
+      list = {};
+      wrong += !me.gather(me.rank() + 1, std::span<u32>(list));
+      wrong += me.rank() == 0 && list[n - 1] != n;
     });
     if (!size) panic("no team: {}", size.error());
     same(*size, core_count());
@@ -123,6 +158,7 @@ int main() {
   readers_and_writers();
   latches_and_once();
   channels();
+  rings();
   teams();
   return verdict();
 }

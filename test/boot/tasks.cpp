@@ -50,12 +50,12 @@ task<result<int>> everything() {
       result<void> sent = try_post(core_id{core}, [](u64 value) noexcept { posted += value; }, u64{1});
       while (!sent) {
         that(sent.error() == error::full, "a message is refused");
-        co_await delay(10us);
+        std::ignore = co_await delay(10us);
         sent = try_post(core_id{core}, [](u64 value) noexcept { posted += value; }, u64{1});
       }
     }
   }
-  while (posted != 500 * cores) co_await delay(100us);
+  while (posted != 500 * cores) std::ignore = co_await delay(100us);
 
   // Everyone asks everyone, with cores that halt in between.
   scope all;

@@ -20,7 +20,7 @@ test_totals() {
   local loader total
   make --no-print-directory -s build || fail "there is no build/"
   flock build/lock make --no-print-directory -s core || fail "the core does not assemble"
-  for loader in {,nvme/}{bios,uefi,pvh}; do
+  for loader in bios uefi pvh; do
     total=$(tools/size.sh $loader | sed -n "\$s|^$loader-total ||p")
     [ "$total" -le $TOTAL_MAX ] || fail "$loader and the core have $total bytes, more than $TOTAL_MAX"
     tools/size.sh $loader | awk '/^ / { sum += $1 } /-total / { exit sum != $2 }' ||
@@ -28,17 +28,16 @@ test_totals() {
   done
 }
 
-# The core behind each loader is the same, byte for byte.
+# The core behind the loaders of a BIOS and of UEFI is the same, byte for byte.
 test_one_core() {
   local loader size
   make --no-print-directory -s build || fail "there is no build/"
   flock build/lock make --no-print-directory -s core || fail "the core does not assemble"
-  for loader in bios uefi pvh; do
+  for loader in bios uefi; do
     size=$((0x$(awk '$2 == "LOADER_BYTES" { print $1 }' build/$loader.map)))
     tail -c +$((size + 1)) build/$loader.bin >"$work/$loader.core"
   done
   cmp "$work/bios.core" "$work/uefi.core" || fail "the core of UEFI differs"
-  cmp "$work/bios.core" "$work/pvh.core" || fail "the core of direct boot differs"
 }
 
 test_abi_doc() {
@@ -69,8 +68,8 @@ test_include_directions() {
   none_of "the native backend includes headers, the contract and itself only" \
     < <(grep '^native/' "$work/includes" | grep -E '[<"/](apps|src|bootloader)/')
   none_of "a driver includes nothing: core.asm and drivers.inc list it" < <(grep -E '^src/drivers/.*\.asm:' "$work/includes")
-  none_of "the boot loader includes handoff.inc and the contract only" \
-    < <(grep '^bootloader/' "$work/includes" | grep -vE '"(bootloader/handoff|api/abi/[a-z]+)\.inc"')
+  none_of "the boot loader includes its own files, handoff.inc and the contract only" \
+    < <(grep '^bootloader/' "$work/includes" | grep -vE '"(bootloader|api/abi)/[a-z]+\.inc"')
   none_of "an .inc file of the core includes the contract and other .inc files only" \
     < <(grep -E '^src/x86-64/.*\.inc:' "$work/includes" | grep -vE '"(api/abi|bootloader|src/x86-64)/[a-z0-9_-]+\.inc"')
 }

@@ -182,6 +182,11 @@ void good() {
     same(at.access, read_write);  // the one behind the range
   }
   that(*other == 5, "the page came back with something else in it");
+  // Over a page that is mapped, and the hole behind it.
+  calling(core().mem_map).gives(0, virt + 2 * page_bytes, address(page), 2 * page_bytes, read_write);
+  that(other[2 * page_bytes / sizeof(u64)] == 5, "the page is still the one before");
+  calling(core().mem_query).gives(0, virt + 3 * page_bytes, &at);
+  same(static_cast<i64>(at.phys), static_cast<i64>(address(page) + page_bytes));
   calling(core().mem_give).gives(0, take_pages(page_bytes), page_bytes);
   calling(core().mem_give).gives(0, take_pages(8 * page_bytes), 8 * page_bytes);
 }

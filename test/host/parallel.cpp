@@ -2,9 +2,11 @@
 #include <exo/parallel.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <deque>
+#include <functional>
 #include <numeric>
 #include <random>
 #include <string>
@@ -138,23 +140,100 @@ TEST_CASE("parallel: without memory, and without other cores, the caller does it
   CHECK(std::is_sorted(all.begin(), all.end()));
 }
 
-TEST_CASE("workers: cores that are busy are left out; a pool in a pool is empty") {
-  machine_with_loops machine({.cores = 3, .dead_cores = 1});
-  std::atomic<bool> stop = false;
-  exo::job endless([&] {
-    while (!stop) exo::pause();
-  });
-  auto running = exo::run_on(exo::core_id{1}, endless);
-  REQUIRE(running);
-  {
-    exo::workers pool;
-    CHECK(pool.size() == 2);
-    exo::workers inner;
-    CHECK(inner.size() == 1);
-    CHECK(exo::workers::current() == &pool);
+TEST_CASE("parallel: ranges, and what they are made of") {
+  machine_with_loops machine;
+  exo::workers pool;
+  for (std::size_t const count : {0, 1, 65, 5000}) {
+    std::vector<u64> all = numbers(count);
+    auto const odd = [](u64 each) { return each % 2 == 1; };
+    std::vector<u64> out(count), expected(count);
+    CHECK(parallel::transform(all, out.begin(), std::negate<>()) == out.end());
+    std::transform(all.begin(), all.end(), expected.begin(), std::negate<>());
+    CHECK(out == expected);
+    CHECK(parallel::reduce(all, u64{1}) == std::accumulate(all.begin(), all.end(), u64{1}));
+    CHECK(parallel::transform_reduce(all, u64{0}, std::plus<>(), odd) ==
+          static_cast<u64>(std::count_if(all.begin(), all.end(), odd)));
+    CHECK(parallel::count_if(all, odd) == static_cast<u64>(std::count_if(all.begin(), all.end(), odd)));
+    CHECK(parallel::any_of(all, odd) == std::any_of(all.begin(), all.end(), odd));
+    CHECK(parallel::all_of(all, odd) == std::all_of(all.begin(), all.end(), odd));
+    CHECK(parallel::none_of(all, odd) == std::none_of(all.begin(), all.end(), odd));
+    CHECK(parallel::all_of(all, [](u64) { return true; }));
+    CHECK(parallel::none_of(all, [](u64) { return false; }));
+    CHECK(parallel::inclusive_scan(all, out.begin()) == out.end());
+    std::inclusive_scan(all.begin(), all.end(), expected.begin());
+    CHECK(out == expected);
+    CHECK(parallel::exclusive_scan(all, out.begin(), u64{9}) == out.end());
+    std::exclusive_scan(all.begin(), all.end(), expected.begin(), u64{9});
+    CHECK(out == expected);
+    CHECK(parallel::is_sorted(all) == std::is_sorted(all.begin(), all.end()));
+    parallel::sort(all, std::greater<>());
+    CHECK(parallel::is_sorted(all, std::greater<>()));
+    if (count > 1) {
+      std::swap(all.front(), all.back());
+      CHECK_FALSE(parallel::is_sorted(all, std::greater<>()));
+      CHECK(parallel::find(all, all[count - 2]) == std::find(all.begin(), all.end(), all[count - 2]));
+    }
+    parallel::for_each(all, [](u64 &each) { each = 3; });
+    CHECK(parallel::find_if(all, [](u64 each) { return each != 3; }) == all.end());
   }
-  CHECK(exo::workers::current() == nullptr);
-  exo::workers one(1);
-  CHECK(one.size() == 1);
-  stop = true;
+  // In place, and elements that own memory
+  std::vector<std::string> words;
+  for (int each = 0; each < 200; ++each) words.push_back(std::to_string(each) + " ");
+  std::string const whole = std::accumulate(words.begin(), words.end(), std::string());
+  std::string const last = words.back();
+  parallel::exclusive_scan(words.begin(), words.end(), words.begin(), std::string("> "));
+  CHECK(words.back() + last == "> " + whole);
+}
+
+TEST_CASE("parallel: sort, of bad orders and of what is not moved easily") {
+  machine_with_loops machine;
+  exo::workers pool;
+  struct large {
+    u64 key;
+    std::array<u64, 5> more;
+    bool operator<(large const &other) const { return key < other.key; }
+  };
+  std::vector<large> records;
+  for (u64 const each : numbers(20'000, 500)) records.push_back({each, {each, each, each, each, each}});
+  parallel::sort(records, [](large const &a, large const &b) { return a.key < b.key; });
+  CHECK(std::is_sorted(records.begin(), records.end()));
+  CHECK(std::all_of(records.begin(), records.end(), [](large const &each) { return each.more[4] == each.key; }));
+
+  std::vector<u64> pipes(30'000), saw(30'000);  // orders that make medians bad
+  for (u64 at = 0; at < pipes.size(); ++at) {
+    pipes[at] = std::min(at, pipes.size() - at);
+    saw[at] = at % 64 == 0 ? 0 : at;
+  }
+  for (auto *each : {&pipes, &saw}) {
+    std::vector<u64> expected = *each;
+    std::sort(expected.begin(), expected.end());
+    parallel::sort(*each);
+    CHECK(*each == expected);
+  }
+  std::vector<double> const some{3, -1, 2};
+  std::vector<double> many;
+  for (int turn = 0; turn < 5000; ++turn) many.insert(many.end(), some.begin(), some.end());
+  parallel::sort(many);
+  CHECK(std::is_sorted(many.begin(), many.end()));
+  CHECK(std::count(many.begin(), many.end(), 2.0) == 5000);
+}
+
+// Nothing is taken, so a sort cannot fail in the middle: with no page left since its first comparison it sorts all the same.
+TEST_CASE("parallel: memory that runs out in the middle of a sort") {
+  machine_with_loops machine;
+  exo::workers const pool;
+  std::vector<u64> all = numbers(30'000), expected = all;
+  std::sort(expected.begin(), expected.end());
+  std::atomic<bool> taken = false;
+  std::vector<exo::pages> everything;
+  everything.reserve(100);
+  parallel::sort(all, [&](u64 a, u64 b) {
+    if (!taken.exchange(true)) {
+      for (u64 run = 0; (run = exo::system_pages.free().longest) != 0;) everything.push_back(*exo::pages::take(run));
+    }
+    return a < b;
+  });
+  CHECK(taken);
+  CHECK(exo::system_pages.free().bytes == 0);
+  CHECK(all == expected);
 }

@@ -48,6 +48,21 @@ TEST_CASE("ring: between two cores") {
   CHECK(in_order);
 }
 
+TEST_CASE("ring: its ends, which move") {
+  exo::spsc_ring<std::unique_ptr<int>, 2> ring;
+  auto [first, out] = ring.ends();
+  auto in = std::move(first);
+  CHECK(in.try_push(std::make_unique<int>(1)));
+  CHECK(in.try_push(std::make_unique<int>(2)));
+  auto third = std::make_unique<int>(3);
+  CHECK_FALSE(in.try_push(std::move(third)));
+  CHECK(third != nullptr);
+  CHECK(**out.try_pop() == 1);
+  auto other = std::move(out);
+  CHECK(**other.try_pop() == 2);
+  CHECK_FALSE(other.try_pop());
+}
+
 TEST_CASE("mpmc ring: order, full, empty, elements that only move") {
   exo::mpmc_ring<std::unique_ptr<int>, 4> ring;
   CHECK(!ring.try_pop());

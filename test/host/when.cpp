@@ -112,7 +112,7 @@ TEST_CASE("scope: the first error cancels the others") {
     exo::scope children;
     CHECK(children.spawn(sleep(1h)));
     CHECK(children.spawn([]() -> task<result<void>> {
-      (void)co_await exo::delay(1ms);
+      std::ignore = co_await exo::delay(1ms);
       co_return std::unexpected(error::io);
     }()));
     CHECK((co_await children.join()).error() == error::io);

@@ -13,6 +13,11 @@ void __tsan_func_entry(void *) {}
 void __tsan_func_exit() {}
 void __tsan_vptr_update(void **, void *) {}
 void __tsan_vptr_read(void **) {}
+// Fibers of the program switch stacks under its own steps.
+void *__tsan_get_current_fiber() { return nullptr; }
+void *__tsan_create_fiber(unsigned) { return nullptr; }
+void __tsan_destroy_fiber(void *) {}
+void __tsan_switch_to_fiber(void *, unsigned) {}
 void __tsan_read_range(void *, unsigned long) {}
 void __tsan_write_range(void *, unsigned long) {}
 #define EXO_ACCESS(bytes)                     \

@@ -50,6 +50,11 @@ class image {
       auto const *const bytes_of = reinterpret_cast<std::byte const *>(each.first);
       each.content.assign(bytes_of, bytes_of + each.bytes);
     }
+    // As the loader has relocated it: there may be pointers in it.
+    if (!tls_first_.empty()) {
+      std::memcpy(tls_first_.data(), reinterpret_cast<void const *>(base_ + tls_image_), tls_first_.size());
+    }
+    tls_first_.resize(tls_bytes_);
     if (init_bytes_ != 0) constructors_ = {reinterpret_cast<constructor_fn const *>(base_ + init_), init_bytes_ / sizeof(void *)};
   }
   image(image const &) = delete;
@@ -113,9 +118,9 @@ class image {
         if (first < end) writable_.push_back({first, end - first, {}});
       }
       if (each.p_type == PT_TLS) {
-        auto const *const content = reinterpret_cast<std::byte const *>(bytes.data() + each.p_offset);
-        tls_first_.assign(content, content + each.p_filesz);
-        tls_first_.resize(tls_bytes_ = each.p_memsz);
+        tls_image_ = each.p_vaddr;
+        tls_first_.resize(each.p_filesz);
+        tls_bytes_ = each.p_memsz;
       }
       if (each.p_type != PT_DYNAMIC) continue;
       for (auto *entry = reinterpret_cast<Elf64_Dyn *>(bytes.data() + each.p_offset); entry->d_tag != DT_NULL; ++entry) {
@@ -141,7 +146,7 @@ class image {
   u64 init_ = 0, init_bytes_ = 0;
   std::span<constructor_fn const> constructors_;
   std::vector<std::byte> tls_first_;
-  u64 tls_bytes_ = 0;
+  u64 tls_image_ = 0, tls_bytes_ = 0;
   u32 owner_ = ~u32{0};
   std::vector<std::byte> *tls_of_owner_ = nullptr;
 };

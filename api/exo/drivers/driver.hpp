@@ -56,15 +56,6 @@ concept pci_driver = requires(pci_record const &function) {
   { Driver::open(function) } noexcept -> std::same_as<opened<Driver>>;
 };
 
-/// What a NIC driver has counted since it was opened.
-struct frame_counters {
-  u64 received = 0;  ///< frames handed over
-  u64 sent = 0;      ///< frames that the device says it has sent
-  u64 damaged = 0;   ///< frames or reports of the device that were wrong, and dropped
-  u64 lost = 0;      ///< frames that were with the device when it was reset
-  u64 resets = 0;    ///< resets of a device that was stuck or said what cannot be
-};
-
 inline constexpr std::size_t shortest_frame_bytes = 60;  // without FCS (IEEE 802.3-2018 §3.2.8); the sender pads
 inline constexpr std::size_t receive_batch = 32;         // frames that one try_receive() hands over at most
 

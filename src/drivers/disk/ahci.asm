@@ -6,13 +6,12 @@
 ;
 ;     free -> ready -> issued -> finished -> free
 ;
-; Reads and writes are NCQ commands: all that are ready are issued at once. A flush, and every command of a disk without
-; NCQ, is `plain`: the disk takes it only while it has no other. Such a one waits in `ready` until nothing is issued, and
-; nothing else is issued before it; each call that may change this, submit and reap, issues what can go. So a flush neither
-; stops a core nor waits for ever.
+; Reads and writes are NCQ commands: all that are ready are issued at once. A flush is `plain`: the disk takes it only while
+; it has no other command. It waits in `ready` until nothing is issued, and nothing else is issued before it; each call that
+; may change this, submit and reap, issues what can go. So a flush neither stops a core nor waits for ever.
 ;
-; After an error a disk has given up all NCQ commands (SATA 3.0 §13.6.4): the port is reset, and what the disk had not done
-; fails. After an error of the link it is done again. A port that does not come back fails all.
+; After an error a disk has given up all NCQ commands (SATA 3.0 §13.6.4): the port is reset, and what was issued has failed.
+; If the port does not come back, so has what was ready.
 ;
 ; The firmware has brought up links and disks. The HBA is not reset at boot, since they would take seconds for it again: a
 ; port that has no link by then is empty and costs no time.
@@ -36,7 +35,7 @@ HBA_BOHC                equ 0x28                ; reserved, and 0, where there i
 HBA_BOHC_OWN            equ 2
 HBA_BOHC_FIRMWARE_BIT   equ 0
 HBA_PORTS               equ 0x100
-HBA_BYTES               equ 0x1000              ; of the registers of 30 ports; no more are looked for
+HBA_BYTES               equ 0x800               ; of the registers of 14 ports; no more are looked for
 PORT_BYTES              equ 0x80
 
 ; Registers are counted from PxSSTS: so the number of most of their bits is a signed byte, which is what ahci_wait takes.
@@ -59,7 +58,7 @@ PORT_TFD_DRQ            equ PORT_TFD * 8 + 3
 PORT_TFD_BSY            equ PORT_TFD * 8 + 7
 PORT_SIG                equ 0x24 - PORT_ORIGIN
 PORT_SSTS               equ 0x28 - PORT_ORIGIN
-PORT_SSTS_LINK_BIT      equ 1                   ; DET: of its values only 3, device and link, has it
+PORT_SSTS_LINK          equ 2                   ; DET: of its values only 3, device and link, has it
 PORT_SCTL               equ 0x2c - PORT_ORIGIN
 PORT_SCTL_RESET         equ 0x301               ; COMRESET, and no power saving
 PORT_SCTL_RESET_BIT     equ PORT_SCTL * 8
@@ -83,9 +82,9 @@ struc command_table
 .lba_upper:             resd 1                  ; LBA 47:24, features 15:8
 .count:                 resd 1
                         resd 1
-.cookie:                resq 1                  ; the HBA fetches the FIS, and nothing from here to the PRDT
-.bytes:                 resd 1                  ; that a read writes to memory
-                        resb 128 - 32
+                        resb 12                 ; the HBA fetches the FIS, and nothing from here to the PRDT
+.completion:            resb completion_size    ; should it succeed
+                        resb 128 - 48
 .prdt:
 endstruc
 struc prd
@@ -102,23 +101,27 @@ FIS_COMMAND             equ 0x8027              ; register FIS that carries a co
 FIS_LBA                 equ 0x40                ; device
 ATA_IDENTIFY            equ 0xec
 ATA_READ_NCQ            equ 0x60                ; the write's is the next
-ATA_READ                equ 0x25                ; the write's is 16 more
 ATA_FLUSH               equ 0xea
 IDENTIFY_WORD           equ 2 * 106
 %define IDENTIFY(word)  rdx + 2 * (word) - IDENTIFY_WORD
 
-; The driver's part of struct device. Its page has room behind what a disk of one queue uses.
+; The driver's part of struct device. Its page has room behind what a disk of one queue uses. What ring_begin takes of a
+; ring lies here too: ahci_ring is where it takes that ring to be.
 struc ahci
                         resb device.own
-.tables:                resq 1
-.port:                  resd 1                  ; registers
-.no_ncq:                resd 1                  ; not 0: the disk has no NCQ
-.free:                  resd 1                  ; bits of slots, see above
-.ready:                 resd 1
+.tables:                resq 1                  ; as ring.desc: rbx
+.port:                  resq 1                  ; as ring.slots: rbp; registers
+.ready:                 resd 1                  ; bits of slots, see above
 .issued:                resd 1
 .finished:              resd 1
 .failed:                resd 1                  ; of the finished ones
+                        resq 1                  ; ring.stack
 .plain:                 resd 1                  ; of the ready and issued ones
+                        resd 1
+.free:                  resd 1                  ; as ring.avail_index: r10d
+                        resd 1
+                        resd 1                  ; ring.routed_core
+                        resb device.rings + 16 - $
                         resb 0x400 - $
 .fis:                   resb 256                ; received
                         resb 0x580 - $
@@ -126,6 +129,11 @@ struc ahci
 .table:                 resb 128                ; IDENTIFY's; its PRDT is the list's first entry, its command slot 1
 .list:                  resb 32 * command_header_size
 endstruc
+AHCI_RING               equ device.record - ring.record
+%define STATE(field)    rsi + ahci. %+ field - AHCI_RING
+%if ahci.tables - AHCI_RING != ring.desc || ahci.port - AHCI_RING != ring.slots || ahci.free - AHCI_RING != ring.avail_index
+%error the fields are not where ring_begin takes them from
+%endif
 
 ahci_driver:                                    ; struct disk_driver
                 dw      ahci_open - core_start_phys, ahci_close - core_start_phys
@@ -138,8 +146,9 @@ ahci_driver:                                    ; struct disk_driver
 ; IN    r12  pci_record     rbp  near_variables
 ; USES  all but r12
 ahci_start:
-                cmp     dword [r12 + pci_record.bar_bytes + AHCI_BAR * 8], HBA_BYTES
-                jb      .none                   ; I/O ports, or not what it claims to be
+                mov     eax, [r12 + pci_record.bar_bytes + AHCI_BAR * 8]
+                shr     eax, 11                 ; HBA_BYTES
+                jz      .none                   ; I/O ports, or not what it claims to be
                 mov     edi, [r12 + pci_record.function]
                 call    pci_use
                 mov     esi, [r12 + pci_record.bar + AHCI_BAR * 8]
@@ -151,8 +160,7 @@ ahci_start:
                 not     eax
                 test    eax, HBA_CAP_NEEDED
                 jnz     .none
-                push    1
-                pop     r15
+                xor     r15d, r15d
                 mov     r14d, [rsi + HBA_PI]
                 and     r14d, (1 << (HBA_BYTES - HBA_PORTS) / PORT_BYTES) - 1
                 add     esi, HBA_PORTS + PORT_ORIGIN
@@ -160,8 +168,8 @@ ahci_start:
                 push    rsi
                 shr     r14d, 1
                 jnc     .port_next
-                bt      dword [rsi + PORT_SSTS], PORT_SSTS_LINK_BIT
-                jnc     .port_next
+                test    byte [rsi + PORT_SSTS], PORT_SSTS_LINK
+                jz      .port_next
                 call    ahci_probe
 .port_next:
                 pop     rsi
@@ -174,8 +182,8 @@ ahci_start:
 ; -----------------------------------------------------------------------------
 ; Registers the disk behind a port, if it is one.
 ;
-; IN    esi  port     r12 pci_record     rbp near_variables     r15d  1 for the controller's first disk
-; OUT   r15d 0 if it is one
+; IN    esi  port     r12 pci_record     rbp near_variables     r15d  entry of its interrupt
+; OUT   r15d below 0 if it is one: a controller has one message, for its first disk
 ; USES  all but rbp r12 to r14
 ahci_probe:
                 push    rsi
@@ -189,10 +197,10 @@ ahci_probe:
                 rep     stosd
                 mov     dword [rbx + device.driver], ahci_driver
                 mov     [rbx + ahci.port], esi
+                lea     eax, [rbx + AHCI_RING]
+                mov     [rbx + device.rings], eax
                 mov     r8d, ebx
-                and     dword [rsi + PORT_CMD], ~PORT_CMD_ST
-                mov     al, PORT_CMD_CR
-                call    ahci_wait
+                call    ahci_halt
                 and     dword [rsi + PORT_CMD], ~PORT_CMD_FRE
                 mov     al, PORT_CMD_FR
                 call    ahci_wait
@@ -201,7 +209,9 @@ ahci_probe:
                 lea     eax, [rbx + ahci.fis]
                 mov     [rsi + PORT_FB], rax
                 or      dword [rsi + PORT_CMD], PORT_CMD_ON | PORT_CMD_FRE
+                push    rdi
                 call    ahci_run
+                pop     rdi
                 js      ahci_start.none
                 mov     eax, [rsi + PORT_SIG]
                 shr     eax, 16
@@ -223,8 +233,6 @@ ahci_probe:
                 mov     edi, [rbx + device.record]
                 scasd                           ; (over the function)
                 lea     edx, [rbx + ahci.identify + IDENTIFY_WORD]
-                test    byte [IDENTIFY(83) + 1], 1 << (10 - 8)
-                jz      .none                   ; no 48-bit commands
                 mov     eax, [IDENTIFY(85)]
                 shr     eax, 4
                 and     eax, disk_write_cache   ; bit 5
@@ -236,12 +244,9 @@ ahci_probe:
                 and     ah, 0xd0                ; bits 15 and 14 are 0 and 1 in a valid word
                 cmp     ah, 0x50                ; bit 12: larger blocks
                 jne     .block
-                mov     ecx, [IDENTIFY(117)]    ; in words
-                add     ecx, ecx
-                jz      .none
-                lea     eax, [rcx - 512]
-                test    eax, ecx
-                jnz     .none                   ; no power of two from 512 on: not to be believed
+                shl     ecx, 3
+                cmp     dword [IDENTIFY(117)], 4096 / 2 ; in words: no other size is known
+                jne     .none
 .block:
                 xchg    eax, ecx
                 stosd
@@ -266,35 +271,33 @@ ahci_probe:
                 sub     esi, 2 * (27 + 40 / 2 - 10)
 .text_next:
                 loop    .text
-                push    1
-                pop     rax
-                stosd                           ; queue_max
                 mov     eax, [IDENTIFY(75)]     ; deepest queue - 1; in the upper half bit 8: NCQ
                 bt      eax, 16 + 8
-                jnc     .plain
+                jnc     .none
                 and     eax, 31
                 inc     eax
-                and     al, 0x30                ; 16 or 32 of them, or less than 16
-                jnz     .depth
-.plain:
-                push    DEPTH_MIN
+                and     al, 0x30                ; 16 or 32 of them
+                jz      .none
+                xchg    eax, ecx
+                push    1                       ; queue_max
                 pop     rax
-                mov     [rbx + ahci.no_ncq], eax
-.depth:
-                stosd
-                mov     eax, AHCI_TABLE_BYTES
-                stosd
-                push    rdi
-                mov     edi, [r12 + pci_record.function]
-                xor     esi, esi
-                call    irq_possible
-                pop     rdi
-                and     eax, r15d
-                stosd                           ; interrupts
-                xor     r15d, r15d
+                mov     edx, AHCI_TABLE_BYTES
+                mov     esi, r15d
+                call    device_limits
+                dec     r15d                    ; no entry: the next disk has no interrupt
                 inc     dword [VAR(info + machine_info.disks + list.count)]
 .none:
                 ret
+
+; -----------------------------------------------------------------------------
+; Stops a port from processing commands.
+;
+; IN    rsi  port
+; OUT   CF clear if it has
+; USES  rax rcx rdx rdi r9
+ahci_halt:
+                and     dword [rsi + PORT_CMD], ~PORT_CMD_ST
+                mov     al, PORT_CMD_CR
 
 ; -----------------------------------------------------------------------------
 ; Waits until a bit of a register is 0.
@@ -302,26 +305,14 @@ ahci_probe:
 ; IN    rsi  registers     al  number of the bit, from -128 (eax: any number, ahci_wait_long)
 ;       edi  microseconds (ahci_wait_for)
 ; OUT   CF clear if it is
-; USES  rax rcx rdx rdi
+; USES  rax rcx rdx rdi r9
 ahci_wait:
                 movsx   eax, al
 ahci_wait_long:
                 mov     edi, AHCI_WAIT_US
 ahci_wait_for:
-                push    rax
-                call    time_after
-                pop     rdi
-                xchg    rax, rcx
-.again:
-                call    time_now
-                bt      [rsi], edi
-                jnc     .done
-                pause
-                cmp     rax, rcx
-                jb      .again
-                stc
-.done:
-                ret
+                xor     r9d, r9d
+                jmp     device_wait
 
 ; -----------------------------------------------------------------------------
 ; Sets the command tables up and starts the port.
@@ -340,6 +331,8 @@ ahci_open:
                 lea     edx, [r8 + ahci.list + command_header.table]
                 xor     ebp, ebp
                 xor     eax, eax
+                mov     [r8 + ahci.ready], rax  ; and issued
+                mov     [r8 + ahci.finished], rax       ; and failed
 .slot:
                 mov     [rdx], rdi
                 add     edx, command_header_size
@@ -348,29 +341,22 @@ ahci_open:
                 lea     ebp, [rbp * 2 + 1]      ; as many bits as there are slots
                 dec     ebx
                 jnz     .slot
-                lea     edi, [r8 + ahci.free]
-                xchg    eax, ebp
-                stosd
-                xchg    eax, ebp
-                stosq                           ; ready, issued
-                stosq                           ; finished, failed
+                mov     [r8 + ahci.free], ebp
 
 ; -----------------------------------------------------------------------------
 ; Lets a port whose link is there process commands, once the disk is ready for them.
 ;
-; IN    r8 device, esi port
+; IN    r8 device, rsi port
 ; OUT   rax  0, or -timeout; SF with it
-; USES  rcx rdx
+; USES  rcx rdx rdi r9
 ahci_run:
-                push    rdi
                 mov     al, PORT_TFD_DRQ        ; set until there is a link, then BSY until there is a disk
                 call    ahci_wait
                 mov     al, PORT_TFD_BSY
                 call    ahci_wait
-                pop     rdi
                 jc      ahci_silent
-                bt      dword [rsi + PORT_SSTS], PORT_SSTS_LINK_BIT
-                jnc     ahci_silent             ; the registers of a controller that is gone may read as 0
+                test    byte [rsi + PORT_SSTS], PORT_SSTS_LINK
+                jz      ahci_silent             ; the registers of a controller that is gone may read as 0
                 or      eax, -1
                 mov     [rsi + PORT_SERR], eax
                 mov     [rsi + PORT_IS], eax
@@ -380,24 +366,20 @@ ahci_run:
 .done:
                 ret
 ahci_silent:
-                mov     eax, [r8 + device.record]
-                mov     eax, [rax]              ; function
-                jmp     device_silent
+                jmp     device_gone
 
 ; -----------------------------------------------------------------------------
 ; ahci_stop ends all commands of a port: HBA and disk know none any more (§10.4.2).
 ;
 ; IN    r8   device
 ; OUT   rax  0, or -timeout: it may still use the memory; SF with it      rsi  port
-; USES  rcx rdx rdi
+; USES  rcx rdx rdi r9
 ahci_close:
                 and     dword [r8 + device.queues], 0
 ahci_stop:
                 mov     esi, [r8 + ahci.port]
                 and     dword [rsi + PORT_IE], 0
-                and     dword [rsi + PORT_CMD], ~PORT_CMD_ST
-                mov     al, PORT_CMD_CR
-                call    ahci_wait
+                call    ahci_halt
                 jc      ahci_silent
                 mov     dword [rsi + PORT_SCTL], PORT_SCTL_RESET
                 push    PORT_SCTL_RESET_BIT     ; stays set: time passes
@@ -409,49 +391,55 @@ ahci_stop:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, rdx ops, ecx count
+; IN    r8 device, esi ring, rdx ops, ecx count
 ; OUT   rax  as disk_submit
 ahci_submit:
-                push    rbx
-                push    rbp
-                push    rdx
-                mov     ebx, r8d
-                mov     r8d, [rbx + device.record]
-                mov     r11d, ecx
-                shl     r11, ENTRY_SHIFT
-                add     r11, rdx
-                mov     r9d, [rbx + ahci.free]
+                call    ring_begin
+                mov     r8d, [r8 + device.record]
+                jmp     .op
+.range:
+                push    -error_range
+                pop     rax
+.refused:                                       ; nothing is ready that was not before
+                pop     rdx
+                jmp     ring_leave
+.end:
+                mov     ebp, [STATE(port)]
+                mov     eax, r10d
+                xchg    eax, [STATE(free)]
+                xor     eax, r10d
+                or      [STATE(ready)], eax
+                call    ahci_issue
+                mov     cl, ENTRY_SHIFT
+                jmp     ring_end
 .op:
                 cmp     rdx, r11
                 jae     .end
-                bsf     ebp, r9d
+                test    r10d, r10d
                 jz      .end
                 call    disk_check
                 jc      .refused
-                btr     r9d, ebp
-                xchg    eax, ecx                ; blocks
+                bsf     ebp, r10d               ; the slot
+                btr     r10d, ebp
+                cmp     byte [rdx + disk_op.kind], disk_write
+                sbb     ecx, ecx                ; all ones for a read
+                and     ecx, edi
+                shl     rcx, 32
                 mov     edi, ebp
                 shl     edi, AHCI_TABLE_SHIFT
-                add     rdi, [rbx + ahci.tables]
-                movzx   esi, byte [rdx + disk_op.kind]
-                cmp     esi, disk_write
-                sbb     eax, eax                ; all ones for a read
-                and     eax, ecx
-                imul    eax, [r8 + disk_record.block_bytes]
-                mov     [rdi + command_table.bytes], eax
-                mov     rax, [rdx + disk_op.cookie]
-                mov     [rdi + command_table.cookie], rax
-                mov     eax, esi
+                add     rdi, rbx
+                mov     [rdi + command_table.completion + completion.status], rcx       ; and bytes
+                xchg    eax, ecx                ; blocks
+                push    qword [rdx + disk_op.cookie]
+                pop     qword [rdi + command_table.completion + completion.cookie]
+                movzx   eax, byte [rdx + disk_op.kind]
+                push    rax
+                btr     [STATE(plain)], ebp
                 cmp     al, disk_write
-                ja      .special
-                cmp     byte [rbx + ahci.no_ncq], 0
-                jne     .no_ncq
+                ja      .flush
                 shl     eax, 16
                 add     eax, FIS_COMMAND | ATA_READ_NCQ << 16
-                mov     r10d, ebp
-                shl     r10d, 3                 ; the tag, where others have a count: that stands in the features
-                btr     [rbx + ahci.plain], ebp
-.fis:                                           ; eax command, ecx features, r10d count
+.fis:                                           ; eax command, ecx features
                 stosd
                 mov     [rdi - 1], cl
                 mov     eax, [rdx + disk_op.block]
@@ -460,10 +448,12 @@ ahci_submit:
                 mov     eax, [rdx + disk_op.block + 3]
                 stosd
                 mov     [rdi - 1], ch
-                xchg    eax, r10d
+                mov     eax, ebp
+                shl     eax, 3                  ; the tag, where others have a count: that stands in the features
                 stosd
                 add     rdi, command_table_size - command_table.count - 4
-                and     esi, disk_write
+                pop     rcx
+                and     ecx, disk_write
 .entry:                                         ; (a flush has an entry too, which nobody reads)
                 mov     rax, [rdx + disk_op.address]
                 stosq
@@ -478,171 +468,127 @@ ahci_submit:
                 jne     .entry
                 shl     edi, 32 - AHCI_TABLE_SHIFT
                 shr     edi, 32 - AHCI_TABLE_SHIFT - 12         ; bytes up to here, as 16ths in the upper half
-                shl     esi, HEADER_WRITE_SHIFT
-                lea     eax, [rdi + rsi + HEADER_FIS - (command_table_size << 12)]
+                shl     ecx, HEADER_WRITE_SHIFT
+                lea     eax, [rdi + rcx + HEADER_FIS - (command_table_size << 12)]
                 shl     ebp, 5                  ; command_header_size
-                mov     [rbx + rbp + ahci.list + command_header.flags], eax
+                mov     [STATE(list) + rbp + command_header.flags], eax
                 jmp     .op
-.no_ncq:
-                shl     eax, 20
-                add     eax, FIS_COMMAND | ATA_READ << 16
-                mov     r10d, ecx
-                xor     ecx, ecx
-                jmp     .plain
-.special:                                       ; a flush: its blocks are 0
+.flush:                                         ; its blocks are 0
                 mov     eax, FIS_COMMAND | ATA_FLUSH << 16
-                xor     r10d, r10d
-.plain:
-                bts     [rbx + ahci.plain], ebp
+                bts     [STATE(plain)], ebp
                 jmp     .fis
-.range:
-                push    -error_range
-                pop     rax
-.refused:                                       ; nothing is ready that was not before
-                pop     rdx
-                jmp     .leave
-.end:
-                mov     eax, r9d
-                xchg    eax, [rbx + ahci.free]
-                xor     eax, r9d
-                or      [rbx + ahci.ready], eax
-                xchg    rdi, rdx
-                call    ahci_issue
-                xchg    eax, edi
-                pop     rcx
-                sub     eax, ecx
-                shr     eax, ENTRY_SHIFT
-.leave:
-                pop     rbp
-                pop     rbx
-                ret
 
 ; -----------------------------------------------------------------------------
 ; Issues what is ready and may go.
 ;
-; IN    rbx  device
-; USES  rax rcx rdx rsi
+; IN    rsi  ring     rbp  port
+; USES  rax rcx rdi
 ahci_issue:
-                mov     esi, [rbx + ahci.port]
-                mov     ecx, [rbx + ahci.issued]
-                mov     edx, [rbx + ahci.plain]
-                test    edx, ecx
+                mov     ecx, [STATE(issued)]
+                mov     edi, [STATE(plain)]
+                test    edi, ecx
                 jnz     .done
-                mov     eax, [rbx + ahci.ready]
-                and     edx, eax
+                mov     eax, [STATE(ready)]
+                and     edi, eax
                 jz      .ncq
                 test    ecx, ecx
                 jnz     .done
-                mov     eax, edx
+                mov     eax, edi
                 neg     eax
-                and     eax, edx                ; one of them
+                and     eax, edi                ; one of them
                 jmp     .command
 .ncq:
                 test    eax, eax
                 jz      .done
-                mov     [rsi + PORT_SACT], eax
+                mov     [rbp + PORT_SACT], eax
 .command:
-                xor     [rbx + ahci.ready], eax
-                or      [rbx + ahci.issued], eax
-                mov     [rsi + PORT_CI], eax
+                xor     [STATE(ready)], eax
+                or      [STATE(issued)], eax
+                mov     [rbp + PORT_CI], eax
 .done:
+                ret
+
+; -----------------------------------------------------------------------------
+; Finds out which operations are finished. If there was an error, all that were issued have failed, and the port is started
+; anew; if it does not come back, so have all that are ready.
+;
+; IN    r8 device, rsi ring, rbp port
+; USES  rax rcx rdi r9
+ahci_poll:
+                mov     ecx, [STATE(issued)]
+                jrcxz   .done
+                mov     edi, [rbp + PORT_SACT]
+                or      edi, [rbp + PORT_CI]    ; what is not done yet
+                mov     eax, [rbp + PORT_IS]
+                and     eax, PORT_IS_ERRORS
+                or      eax, [rbp + PORT_SERR]
+                jnz     .trouble
+                test    byte [rbp + PORT_SSTS], PORT_SSTS_LINK
+                jz      .trouble
+                not     edi
+                and     edi, ecx
+                xor     [STATE(issued)], edi
+                or      [STATE(finished)], edi
+.done:
+                ret
+.trouble:
+                and     dword [STATE(issued)], 0
+                push    rsi
+                push    rdx
+                push    rcx
+                call    ahci_stop
+                js      .dead
+                call    ahci_run
+.dead:
+                pop     rcx
+                pop     rdx
+                pop     rsi
+                jns     .failed
+                xor     eax, eax
+                xchg    eax, [STATE(ready)]
+                or      ecx, eax
+.failed:
+                or      [STATE(finished)], ecx
+                or      [STATE(failed)], ecx
                 ret
 
 ; -----------------------------------------------------------------------------
 ; Returns finished operations, disarms the port, and issues what had to wait for them.
 ;
-; IN    r8 device, rdx completions, ecx count
+; IN    r8 device, esi ring, rdx completions, ecx count
 ; OUT   rax how many
 ahci_reap:
-                push    rbx
-                push    rbp
-                push    rdx
-                mov     ebx, r8d
-                mov     ebp, ecx
-                mov     esi, [rbx + ahci.port]
-                mov     ecx, [rbx + ahci.issued]
-                and     dword [rsi + PORT_IE], 0
-                jrcxz   .take
-                mov     edx, [rsi + PORT_SACT]
-                or      edx, [rsi + PORT_CI]    ; what is not done yet
-                mov     edi, [rsi + PORT_IS]
-                and     edi, PORT_IS_ERRORS
-                bt      dword [rsi + PORT_SSTS], PORT_SSTS_LINK_BIT
-                cmc
-                sbb     eax, eax
-                or      edx, eax                ; without a link nothing is
-                or      eax, edi
-                or      eax, [rsi + PORT_SERR]
-                jnz     .trouble
-                not     edx
-                and     edx, ecx
-                xor     [rbx + ahci.issued], edx
-                or      [rbx + ahci.finished], edx
-.take:
-                mov     edx, [rbx + ahci.finished]
-                mov     rdi, [rsp]
+                call    ring_begin
+                add     r11, rdx
+                shr     r11, 1                  ; completions have half the bytes of what ring_begin counts in
+                and     dword [rbp + PORT_IE], 0
+                call    ahci_poll
+                mov     ecx, [STATE(finished)]
 .next:
-                bsf     esi, edx
+                cmp     rdx, r11
+                jae     .done
+                bsf     edi, ecx
                 jz      .done
-                dec     ebp
-                js      .done
-                btr     edx, esi
-                bt      [rbx + ahci.failed], esi
-                sbb     ecx, ecx
-                shl     esi, AHCI_TABLE_SHIFT
-                add     rsi, [rbx + ahci.tables]
-                mov     rax, [rsi + command_table.cookie]
-                stosq
-                mov     eax, ecx
-                and     eax, -error_io
-                stosd
-                not     ecx
-                and     ecx, [rsi + command_table.bytes]
-                xchg    eax, ecx
-                stosd
+                btr     ecx, edi
+                bts     r10d, edi
+                mov     eax, edi
+                shl     eax, AHCI_TABLE_SHIFT
+                movups  xmm0, [rbx + rax + command_table.completion]
+                movups  [rdx], xmm0
+                bt      [STATE(failed)], edi
+                jnc     .good
+                mov     eax, -error_io & 0xffffffff
+                mov     [rdx + completion.status], rax          ; and no bytes
+.good:
+                add     rdx, completion_size
                 jmp     .next
 .done:
-                and     [rbx + ahci.failed], edx
-                mov     eax, edx
-                xchg    eax, [rbx + ahci.finished]
-                xor     eax, edx
-                or      [rbx + ahci.free], eax
+                mov     [STATE(finished)], ecx
+                and     [STATE(failed)], ecx
+                mov     [STATE(free)], r10d
                 call    ahci_issue
-                xchg    eax, edi
-                pop     rcx
-                sub     eax, ecx
-                shr     eax, COMPLETION_SHIFT
-                pop     rbp
-                pop     rbx
-                ret
-.trouble:                                       ; ecx issued, edx not done, edi errors
-                test    [rbx + ahci.plain], ecx
-                jz      .ncq
-                mov     edx, ecx                ; the error is this one's, even if the HBA has taken it off the list
-.ncq:
-                and     edx, ecx
-                or      [rbx + ahci.finished], ecx
-                xor     [rbx + ahci.finished], edx
-                and     dword [rbx + ahci.issued], 0
-                mov     eax, [rsi + PORT_TFD]
-                and     eax, PORT_TFD_ERR
-                or      eax, edi
-                jz      .again                  ; the link's: they are done again
-                or      [rbx + ahci.failed], edx
-                or      [rbx + ahci.finished], edx
-                xor     edx, edx
-.again:
-                or      [rbx + ahci.ready], edx
-                call    ahci_stop
-                js      .dead
-                call    ahci_run
-                jns     .take
-.dead:
-                xor     eax, eax
-                xchg    eax, [rbx + ahci.ready]
-                or      [rbx + ahci.finished], eax
-                or      [rbx + ahci.failed], eax
-                jmp     .take
+                mov     cl, COMPLETION_SHIFT
+                jmp     ring_end
 
 ; -----------------------------------------------------------------------------
 ; Lets a port interrupt this core. A controller has one message for all its disks, which goes to one core: so only its first
@@ -656,44 +602,23 @@ ahci_reap:
 ahci_arm:
                 mov     edi, [r8 + device.record]
                 cmp     byte [rdi + disk_record.interrupts], 0
-                je      irq_route.unsupported
-                push    rbx
-                mov     ebx, r8d
-                mov     esi, [rbx + ahci.port]
+                je      disk_check.unsupported
+                lea     esi, [r8 + AHCI_RING]
+                mov     edx, [r8 + ahci.port]
                 push    PORT_IS_FIS
                 pop     rax
-                mov     [rsi + PORT_IS], eax
-                mov     ecx, esi
-                shr     ecx, 7                  ; PORT_BYTES; (modulo 32: the number of the port, and two)
+                mov     [rdx + PORT_IS], eax
+                and     edx, -HBA_BYTES
+                or      dword [rdx + HBA_IS], -1        ; (no other port can interrupt)
+                or      dword [rdx + HBA_GHC], HBA_GHC_INTERRUPTS
+                xor     edi, edi                ; the controller's one message
+                call    ring_route
+                push    rbp
+                mov     ebp, [STATE(port)]
+                mov     dword [rbp + PORT_IE], PORT_IS_FIS | PORT_IS_ERRORS
+                call    ahci_poll
                 xor     eax, eax
-                bts     eax, ecx
-                ror     eax, (HBA_PORTS + PORT_ORIGIN) / PORT_BYTES
-                and     esi, -HBA_BYTES
-                mov     [rsi + HBA_IS], eax
-                or      dword [rsi + HBA_GHC], HBA_GHC_INTERRUPTS
-                mov     edi, [rdi]              ; function
-                xor     esi, esi
-                xor     eax, eax
-                mov     edx, [gs:rax + core_local.index]
-                push    event_queue
-                pop     rcx
-                call    irq_route
-                test    eax, eax
-                js      .done
-                mov     esi, [rbx + ahci.port]
-                mov     dword [rsi + PORT_IE], PORT_IS_FIS | PORT_IS_ERRORS
-                mov     ecx, [rsi + PORT_SACT]
-                or      ecx, [rsi + PORT_CI]
-                not     ecx
-                and     ecx, [rbx + ahci.issued]
-                or      ecx, [rbx + ahci.finished]
-                mov     eax, [rsi + PORT_IS]
-                and     eax, PORT_IS_ERRORS
-                or      eax, ecx
-                or      eax, [rsi + PORT_SERR]
-                neg     eax
-                sbb     eax, eax
-                neg     eax
-.done:
-                pop     rbx
+                cmp     [STATE(finished)], eax
+                setne   al
+                pop     rbp
                 ret

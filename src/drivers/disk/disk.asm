@@ -4,11 +4,11 @@
 ; Checks the operation at the front, as disk_submit promises: kind, flags, addresses, whole blocks inside the disk, and
 ; how many entries and bytes it has.
 ;
-; A driver calls it for each operation before anything of it reaches the device, and goes on with the entry at rdi. If
+; A driver calls it for each operation before anything of it reaches the device. If
 ; CF is set, the driver takes back what it has built since the call began, rings no doorbell, and returns rax.
 ;
 ; IN    rdx  first entry      r11  end of the entries, above rdx      r8  disk_record
-; OUT   rdi  behind the operation's last entry      rax  blocks, 0 for a flush      CF clear
+; OUT   rax  blocks, 0 for a flush      edi  bytes, but of a flush      CF clear
 ;       or CF set and rax  -range, -pointer, -unsupported
 ; USES  rcx
 disk_check:
@@ -81,6 +81,7 @@ disk_check:
                 mov     eax, [r8 + disk_record.bytes_max]
                 cmp     rax, rcx
                 jb      .range
+                mov     edi, ecx
                 xchg    rax, rcx
                 bsf     ecx, [r8 + disk_record.block_bytes]
                 ror     rax, cl                 ; bytes that are no whole blocks make more than any disk has

@@ -1,15 +1,15 @@
 ; NVMe: each active namespace is a disk, and has its share of the controller's I/O queues.
 ;
-; A queue's memory comes from the program: depth * 1,024 bytes, d being the depth,
+; A queue's memory comes from the program:
 ;
-;     0      submission queue     2 d commands of 64 bytes
-;     128 d  slots                16 bytes for each operation in flight: its completion, should it succeed
-;     192 d  struct ring, and behind its address the offsets of the free slots, 16 bits each
-;     256 d  completion queue     2 d completions of 16 bytes
-;     512 d  page lists           512 bytes for each slot
+;     0       submission queue     128 commands of 64 bytes
+;     8,192   completion queue     128 completions of 16 bytes
+;     11,152  struct ring
+;     11,264  slots                16 bytes for each operation in flight: its completion, should it succeed
+;     12,288  page lists           512 bytes for each slot
 ;
-; The queues have twice the depth, so that neither is ever full. A command's identifier is its slot's offset. A slot that
-; is not in flight is marked as free: whatever a device completes, none is freed twice.
+; A queue has twice as many entries as operations can be in flight, so that it is never full. A command's identifier is its
+; slot's number. Which slots are free is a mask: whatever a device completes, none is freed twice.
 ;
 ; Admin commands are given one at a time, when a disk is opened or closed: disks of one controller are not opened or
 ; closed by two cores at once. A controller that does not answer one is disabled, which takes its queues from all its
@@ -18,14 +18,13 @@
 ; SPEC  NVM Express 1.4 §3.1 (registers), §4 (queues), §4.3 (page lists), §5 (admin commands), §6 (NVM commands), §7.6.1
 
 NVME_CLASS              equ 0x010802
-NVME_REGISTERS_BYTES    equ 0x2000              ; at least
+NVME_REGISTERS_SHIFT    equ 13                  ; of their bytes, at least
 NVME_CAP_UNUSABLE       equ 0x000f000f          ; upper half: doorbells that are not packed, pages of more than 4 KiB
 NVME_CAP_TIMEOUT_US     equ 500000
 NVME_CC_ENABLE          equ 4 << 20 | 6 << 16 | 1       ; completions of 16 bytes, commands of 64
-NVME_ADMIN_DELETE_SQ    equ 0
-NVME_ADMIN_CREATE_SQ    equ 1
-NVME_ADMIN_DELETE_CQ    equ 4
-NVME_ADMIN_CREATE_CQ    equ 5
+NVME_ADMIN_DELETE       equ 0                   ; a submission queue, and with NVME_ADMIN_OTHER a completion queue
+NVME_ADMIN_CREATE       equ 5                   ; the other way round
+NVME_ADMIN_OTHER        equ 4
 NVME_ADMIN_IDENTIFY     equ 6
 NVME_ADMIN_SET_FEATURES equ 9
 NVME_FEATURE_QUEUES     equ 7
@@ -33,8 +32,9 @@ NVME_FLUSH              equ 0
 NVME_WRITE              equ 1
 NVME_READ               equ 2
 NVME_ZERO               equ 8
-NVME_DEPTH_SHIFT        equ 10
-NVME_DEPTH_MAX          equ 128                 ; half of what every controller's queues can have
+NVME_DISCARD            equ 9
+NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
+NVME_DEPTH_MAX          equ 64
 NVME_LIST_SHIFT         equ 9
 NVME_BYTES_MAX          equ (1 << NVME_LIST_SHIFT) / 8 * PAGE_BYTES     ; of an operation: the first page and a full list
 NVME_PHASE_BIT          equ 16                  ; in the last dword of a completion
@@ -82,12 +82,11 @@ struc nvme_controller, -(2 << NVME_COMMAND_SHIFT)
 .commands:              resb 2 << NVME_COMMAND_SHIFT
 .function:              resd 1
 .patience_us:           resd 1
-.registers:             resq 1
-.next:                  resd 1                  ; offset of the command to give next; below 0: it has to be enabled
+.doorbells:             resq 1
+.next:                  resd 1                  ; the command to give next; 0: it has to be enabled
                         resb PAGE_BYTES - 20 - (2 << NVME_COMMAND_SHIFT)
 .completions:
 endstruc
-NVME_ADMIN_ID_BIT       equ 16                  ; in the first dword of a command and the last one of a completion
 
 ; The driver's part of struct device, and of struct ring
 struc nvme
@@ -96,16 +95,54 @@ struc nvme
 .namespace:             resd 1
 .first:                 resd 1                  ; its first queue
 endstruc
-NVME_LISTS              equ ring.op
-NVME_PHASE              equ ring.data_flags     ; phase bit of the completions to come
-NVME_READ_ALL           equ ring.op_free_end    ; first 8 bytes of a read command
+NVME_SLOTS              equ ring.mask           ; their number - 1; all in the order in which nvme_open fills them in
+NVME_NUMBER             equ ring.not_slot
+NVME_FREE               equ ring.free_end       ; bits of the slots that are free: r9
+NVME_DOORBELL           equ ring.used
+NVME_READ_ALL           equ ring.desc           ; first 8 bytes of a read command
+NVME_PHASE              equ ring.data_flags     ; in the phase bit: 0 if it is 1 in completions to come
 NVME_ARMED              equ ring.bytes_min
-NVME_MASK               equ ring.bytes_span     ; control word of its MSI-X entry
+NVME_MASK               equ ring.bytes_span     ; behind its MSI-X entry, which ends with the control word
+
+; A queue's memory, from the address that routines have.
+struc nvme_queue, -0x2c00
+.commands:              resb NVME_DEPTH_MAX * 2 << NVME_COMMAND_SHIFT
+.completions:           resb NVME_DEPTH_MAX * 2 << COMPLETION_SHIFT
+                        resb -$                 ; struct ring at the end
+.slots:                 resb NVME_DEPTH_MAX << COMPLETION_SHIFT
+.lists:
+endstruc
+NVME_QUEUE_BIT          equ 13                  ; of the bytes of .commands
+NVME_DEPTH_BYTES        equ (nvme_queue_size + (DEPTH_MIN << NVME_LIST_SHIFT)) / DEPTH_MIN     ; for the least depth, as for others
 
 nvme_driver:                                    ; struct disk_driver
                 dw      nvme_open - core_start_phys, nvme_close - core_start_phys
                 dw      nvme_submit - core_start_phys, nvme_reap - core_start_phys
                 dw      nvme_arm - core_start_phys
+
+; -----------------------------------------------------------------------------
+; Gives a command at boot. If it fails, disables the controller and returns from nvme_start itself.
+;
+; IN    rbx  controller     eax opcode, edx namespace, ecx cdw10, r9d cdw11
+;       ecx  what nvme_identify is to find out, which is what of edx; nvme_identify_all: of no namespace
+; OUT   rsi  what it found out     edx  result
+; USES  rax rcx rdi r9
+nvme_identify_all:
+                xor     edx, edx
+nvme_identify:
+                lea     esi, [rcx + NVME_IDENTIFIED / PAGE_BYTES]
+                shl     esi, 12
+                push    NVME_ADMIN_IDENTIFY
+                pop     rax
+nvme_command_boot:
+                push    rsi
+                call    nvme_admin
+                pop     rsi
+                jns     nvme_start.none
+                pop     rax
+                jmp     nvme_stop
+nvme_start.none:
+                ret
 
 ; -----------------------------------------------------------------------------
 ; Starts a controller and registers its namespaces.
@@ -118,19 +155,15 @@ nvme_start:
                 movzx   r14d, word [r12 + pci_record.msix_count]
                 sub     r14d, 2
                 jb      .none
-                movzx   esi, word [r12 + pci_record.msix]
-                call    pci_get
-                bts     eax, MSIX_ENABLE_BIT    ; or no queue can have an interrupt; its entries are masked
-                call    pci_put
                 mov     rsi, [r12 + pci_record.bar]
-                cmp     dword [r12 + pci_record.bar_bytes], NVME_REGISTERS_BYTES
-                jb      .none                   ; (ports have bit 0 set and are few)
+                mov     eax, [r12 + pci_record.bar_bytes]
+                shr     eax, NVME_REGISTERS_SHIFT
+                jz      .none                   ; (ports have bit 0 set and are few)
                 test    dword [rsi + nvme_registers.cap + 4], NVME_CAP_UNUSABLE
                 jnz     .none
                 mov     edx, [rsi + nvme_registers.cap]
                 cmp     dx, 2 * NVME_DEPTH_MAX - 1      ; entries of a queue - 1
                 jb      .none
-                push    rdi
                 mov     edi, 2 * PAGE_BYTES
                 call    arena_take
                 xchg    edi, eax
@@ -139,79 +172,61 @@ nvme_start:
                 pop     rcx
                 rep     stosd
                 mov     ebx, edi
-                pop     rax
-                stosd                           ; function
+                mov     eax, [r12 + pci_record.function]
+                stosd
                 shr     edx, 24                 ; timeout
                 inc     edx
                 imul    eax, edx, NVME_CAP_TIMEOUT_US
                 stosd                           ; patience_us
-                xchg    rax, rsi
-                stosq                           ; registers
+                lea     rax, [rsi + nvme_registers.doorbells]
+                stosq
                 call    nvme_enable
                 js      .none
                 push    1                       ; the controller
                 pop     rcx
-                call    .identify
+                call    nvme_identify_all
                 push    2                       ; the active namespaces
                 pop     rcx
-                call    .identify
+                call    nvme_identify_all
                 mov     r13d, esi
                 push    NVME_FEATURE_QUEUES
                 pop     rcx
                 mov     r9d, (DEVICE_QUEUES_MAX - 1) * 0x10001
                 push    NVME_ADMIN_SET_FEATURES
                 pop     rax
-                call    .command
+                call    nvme_command_boot
                 movzx   eax, dx                 ; submission queues - 1; of the other kind there are no fewer
                 cmp     eax, r14d
                 cmova   eax, r14d
-                push    DEVICE_QUEUES_MAX - 1
-                pop     rdx
-                cmp     eax, edx
-                cmova   eax, edx
                 inc     eax
-                xor     r11d, r11d
-.count:
-                cmp     dword [r13 + r11 * 4], 1
-                jb      .counted
-                inc     r11d
-                cmp     r11d, eax
-                jb      .count
+                xor     ecx, ecx
+.count:                                         ; (a list of none counts as one)
+                inc     ecx
+                cmp     ecx, eax
+                jae     .counted
+                cmp     dword [r13 + rcx * 4], 0
+                jne     .count
 .counted:
-                test    r11d, r11d
-                jz      .none
                 xor     edx, edx
-                div     r11d
+                mov     [r13 + rcx * 4], edx    ; there is none behind these
+                div     ecx
                 xchg    r14d, eax               ; queues of each
                 push    1
                 pop     r15                     ; first queue
                 jmp     .namespace
 
-; Gives a command; if it fails, disables the controller and returns from nvme_start itself. .identify: IN ecx what, edx whose; OUT esi the answer.
-.identify:
-                lea     esi, [rcx + NVME_IDENTIFIED / PAGE_BYTES]
-                shl     esi, 12
-                push    NVME_ADMIN_IDENTIFY
-                pop     rax
-.command:
-                push    rsi
-                call    nvme_admin
-                pop     rsi
-                jns     .none
-                pop     rax
-                jmp     nvme_stop
-.none:
+.registered:
                 ret
 
 .next:
                 add     r13d, 4
                 add     r15d, r14d
-                dec     r11d
-                jz      .none
 .namespace:
                 xor     ecx, ecx
                 mov     edx, [r13]
-                call    .identify
+                test    edx, edx
+                jz      .registered
+                call    nvme_identify
                 mov     al, [rsi + 26]          ; the format it has
                 and     eax, 15
                 mov     ecx, [rsi + 128 + rax * 4]
@@ -221,54 +236,56 @@ nvme_start:
                 lea     eax, [rcx - 9]          ; the block's size, as a power of two
                 cmp     al, 12 - 9
                 ja      .next
-                push    rbx
                 push    rsi
-                mov     edi, info + machine_info.disks
+                lea     edi, [VAR(info + machine_info.disks)]
+                push    rbx
                 call    device_add
-                pop     rsi
                 pop     rax                     ; the controller
-                jc      .none
+                pop     rsi
+                jc      .registered
                 inc     dword [rdi + list.count]
-                mov     edi, [rbx + device.record]
-                add     rbx, device.own
-                mov     dword [rbx + device.driver - device.own], nvme_driver
-                mov     [rbx + nvme.controller - device.own], rax
-                mov     [rbx + nvme.first - device.own], r15d
+                mov     dword [rbx + device.driver], nvme_driver
+                lea     edi, [rbx + device.own]
+                stosq                           ; controller
                 mov     edx, [r13]
-                mov     [rbx + nvme.namespace - device.own], edx
-                xchg    ebx, eax
-
-                mov     edx, NVME_IDENTIFIED + PAGE_BYTES       ; of the controller
-                add     edi, disk_record.features
-                mov     al, [rdx + 520]         ; optional commands
-                and     eax, 8                  ; write zeroes
-                shr     eax, 2
-                bt      dword [rdx + 525], 0    ; volatile write cache
-                adc     eax, eax
-                bt      dword [rsi + 99], 0     ; write protected
-                adc     eax, eax                ; disk_can_zero, disk_write_cache, disk_read_only
+                xchg    eax, edx
+                stosd                           ; namespace
+                mov     eax, r15d
+                stosd                           ; first
+                mov     edi, [rbx + device.record]
+                scasd                           ; (over the function)
+                mov     ebx, edx
+                mov     edx, NVME_IDENTIFIED + PAGE_BYTES + 512 ; of the controller
+                mov     al, [rsi + 99]
+                shr     al, 1                   ; write protected
+                mov     al, [rdx + 525 - 512]   ; volatile write cache
+                adc     al, al                  ; disk_write_cache, disk_read_only
+                xor     al, [rdx + 520 - 512]   ; optional commands
+                and     al, 3
+                xor     al, [rdx + 520 - 512]
+                and     eax, disk_can_zero | disk_can_discard | 3
                 or      al, disk_pages
                 stosd
-                mov     rax, [rsi]
-                stosq                           ; blocks
+                movsq                           ; blocks
                 push    1
                 pop     rax
                 shl     eax, cl
                 stosd                           ; block_bytes
-                movzx   eax, word [rsi + 46]    ; optimal boundary
+                movzx   eax, word [rsi + 46 - 8]        ; optimal boundary
                 shl     eax, cl
                 xchg    eax, esi
                 push    NVME_BYTES_MAX / PAGE_BYTES
                 pop     rax
                 stosd                           ; entry_max
+                mov     dh, NVME_IDENTIFIED + PAGE_BYTES >> 8 & 0xff
                 mov     cl, [rdx + 77]          ; pages of a transfer, as a power of two
-                shl     eax, 12
                 dec     cl                      ; 0: any
                 cmp     cl, 5
-                jae     .bytes
+                jb      .bytes
+                mov     cl, 5                   ; NVME_BYTES_MAX
+.bytes:
                 mov     eax, 2 * PAGE_BYTES
                 shl     eax, cl
-.bytes:
                 stosd                           ; bytes_max
                 push    3
                 pop     rax
@@ -283,14 +300,10 @@ nvme_start:
                 mov     cl, 20 / 4
                 rep     movsd                   ; serial
                 mov     eax, r14d
-                stosd                           ; queue_max
-                mov     al, NVME_DEPTH_MAX      ; (there are fewer than 128 queues)
-                stosd                           ; depth_max
-                mov     ax, 1 << NVME_DEPTH_SHIFT
-                stosd                           ; depth_bytes
-                push    1
-                pop     rax
-                stosd                           ; interrupts
+                mov     cl, NVME_DEPTH_MAX
+                mov     edx, NVME_DEPTH_BYTES
+                xor     esi, esi                ; (the admin queue's; and its function has MSI-X on from now on)
+                call    device_limits
                 jmp     .next
 
 ; -----------------------------------------------------------------------------
@@ -302,51 +315,66 @@ nvme_start:
 nvme_enable:
                 call    nvme_stop
                 js      nvme_wait.done
-                mov     rdi, [rbx + nvme_controller.registers]
-                mov     dword [rdi + nvme_registers.aqa], 0x10001       ; two entries each
-                mov     [rbx + nvme_controller.next], eax
+                lea     rdi, [rsi + nvme_registers.aqa - nvme_registers.csts]
+                mov     eax, 0x10001            ; two entries each
+                stosd
                 lea     eax, [rbx + nvme_controller.commands]
-                mov     [rdi + nvme_registers.asq], rax
+                mov     [rbx + nvme_controller.next], eax
+                stosq
                 add     eax, PAGE_BYTES
-                mov     [rdi + nvme_registers.acq], rax
-                mov     dword [rdi + nvme_registers.cc], NVME_CC_ENABLE
-                inc     r9d
+                stosq
+                mov     dword [rsi + nvme_registers.cc - nvme_registers.csts], NVME_CC_ENABLE
+                or      r9d, -1
                 jmp     nvme_wait.ready
 nvme_stop:
-                mov     rdi, [rbx + nvme_controller.registers]
-                xor     r9d, r9d
-                mov     [rdi + nvme_registers.cc], r9d
-nvme_wait.ready:
-                add     rdi, nvme_registers.csts
+                mov     rsi, [rbx + nvme_controller.doorbells]
+                sub     rsi, nvme_registers.doorbells - nvme_registers.csts
+                and     dword [rsi + nvme_registers.cc - nvme_registers.csts], 0
 
 ; -----------------------------------------------------------------------------
-; Waits until bit 0 of a dword is as wanted, for as long as the controller may take.
+; Waits until bit 0 of a dword is 0, for as long as the controller may take; nvme_wait.ready until it is as r9d says.
 ;
-; IN    rdi  its address     r9b  bit 0: what it has to be     rbx  controller
-; OUT   rax  0, or -timeout and the controller is named; SF with it     ecx  the dword, but for bit 0
-; USES  rdx rsi, and rdi if the controller is named
+; IN    rsi  its address     rbx  controller
+; OUT   rax  0, or -timeout and the controller is named; SF with it
+; USES  rcx rdx rdi, and rsi if the controller is named
 nvme_wait:
-                push    rdi
+                xor     r9d, r9d
+.ready:
+                xor     eax, eax
                 mov     edi, [rbx + nvme_controller.patience_us]
-                call    time_after
-                pop     rdi
-                xchg    rsi, rax
-.again:
-                call    time_now
-                mov     ecx, [rdi]
-                xor     cl, r9b
-                test    cl, 1
-                jz      .equal
-                pause
-                cmp     rax, rsi
-                jb      .again
-                or      dword [rbx + nvme_controller.next], -1
-                mov     eax, [rbx + nvme_controller.function]
-                jmp     device_silent
-.equal:
+                call    device_wait
+                jc      .silent
                 xor     eax, eax
 .done:
                 ret
+.silent:
+                and     dword [rbx + nvme_controller.next], 0
+                mov     eax, [rbx + nvme_controller.function]
+                jmp     device_silent
+
+; -----------------------------------------------------------------------------
+; Gives the two admin commands that make the queues of a ring, or delete them: both have to do with a submission and a
+; completion queue of the same number. What one of them has no use for is reserved.
+;
+; IN    rbx  controller     r10  ring     r11  its memory     eax  opcode of the first; the other's differs by NVME_ADMIN_OTHER
+; OUT   rax  as nvme_admin
+; USES  rcx rdx rsi rdi r9
+nvme_queues:
+                push    rax
+                lea     rsi, [r11 + nvme_queue.completions - nvme_queue.commands]
+                call    .one
+                pop     rdx
+                js      nvme_wait.done
+                xchg    eax, edx
+                xor     al, NVME_ADMIN_OTHER
+                mov     rsi, r11
+.one:
+                mov     ecx, [r10 + NVME_NUMBER]
+                mov     r9d, ecx
+                shl     r9d, 16                 ; its interrupt, or its completion queue
+                mov     r9b, 3                  ; interrupts are on; contiguous
+                or      ecx, (2 * NVME_DEPTH_MAX - 1) << 16
+                xor     edx, edx
 
 ; -----------------------------------------------------------------------------
 ; Gives an admin command and waits for its end. After one that was not answered, others fail until nvme_enable.
@@ -357,44 +385,43 @@ nvme_wait:
 nvme_admin:
                 mov     edi, [rbx + nvme_controller.next]
                 test    edi, edi
-                js      .io                     ; not enabled
+                jz      .io                     ; not enabled
                 xor     byte [rbx + nvme_controller.next], nvme_command_size
-                lea     edi, [rbx + rdi + nvme_controller.commands]
-                bts     eax, NVME_ADMIN_ID_BIT
-                stosd
+                stosd                           ; (its identifier is 0)
                 xchg    eax, edx
                 stosd
                 add     edi, nvme_command.prp1 - nvme_command.namespace - 4
                 xchg    rax, rsi
                 stosq
-                add     edi, nvme_command.cdw10 - nvme_command.prp2
+                scasq
                 xchg    eax, ecx
                 stosd
                 xchg    eax, r9d
                 stosd
-                mov     eax, [rbx + nvme_controller.next]
+                movzx   eax, byte [rbx + nvme_controller.next]  ; (they lie at the beginning of a page)
                 shr     eax, NVME_COMMAND_SHIFT - COMPLETION_SHIFT
-                lea     edi, [rbx + nvme_controller.completions + nvme_completion_size + nvme_completion.id]
-                sub     edi, eax                ; where this one ends
-                and     dword [rdi], 0          ; so that it is seen to come: its lowest bit is the identifier's
+                lea     esi, [rbx + nvme_controller.completions + nvme_completion_size + nvme_completion.id]
+                sub     esi, eax                ; where this one ends
+                or      byte [rsi], 1           ; so that it is seen to come
                 shr     eax, COMPLETION_SHIFT
-                mov     rsi, [rbx + nvme_controller.registers]
-                mov     [rsi + nvme_registers.doorbells], eax
-                push    rsi
+                mov     rdi, [rbx + nvme_controller.doorbells]
+                mov     [rdi], eax
+                push    rdi
                 push    rax
-                mov     r9b, 1
                 call    nvme_wait
                 pop     rdx
-                pop     rsi
-                js      nvme_wait.done
-                mov     [rsi + nvme_registers.doorbells + 4], edx
-                mov     edx, [rdi + nvme_completion.result - nvme_completion.id]
+                pop     rdi
+                js      .done
+                mov     [rdi + 4], edx
+                mov     edx, [rsi + nvme_completion.result - nvme_completion.id]
+                mov     ecx, [rsi]
                 shr     ecx, NVME_STATUS_SHIFT
-                jz      nvme_wait.equal
+                jz      .done
 .io:
                 push    -error_io
                 pop     rax
                 test    eax, eax
+.done:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -405,106 +432,58 @@ nvme_open:
                 mov     r11, rcx
                 mov     ebx, [r8 + nvme.controller]
                 cmp     dword [rbx + nvme_controller.next], 0
-                jns     .queue
+                jne     .queue
                 push    rsi
                 call    nvme_enable
                 pop     rsi
-                js      nvme_wait.done
+                js      nvme_admin.done
 .queue:
                 push    rsi
-                mov     ecx, ebp
-                shl     ecx, 6
-                mov     r9d, ecx                ; 64 d
                 mov     rdi, r11
+                mov     ecx, nvme_queue_size / 8
                 xor     eax, eax
-                rep     stosq                   ; up to the page lists
-                lea     r10, [r9 + r9 * 2]
-                add     r10, r11                ; the ring
-                mov     ecx, [r8 + device.queues]
+                rep     stosq
+                lea     r10, [r11 - nvme_queue]
+                mov     edx, [r8 + device.queues]
                 inc     dword [r8 + device.queues]
-                lea     eax, [rcx + rcx]
-                mov     [r8 + device.rings + rax * 8], r10
-                add     ecx, [r8 + nvme.first]
-                push    rdi
-                lea     rdi, [r10 + ring]
-                lea     eax, [r9 * 2 - 1]
-                stosd                           ; mask
-                mov     eax, r9d
-                shr     eax, 2
-                sub     eax, completion_size
-                not     eax
-                stosd                           ; not_slot
-                mov     eax, ebp
-                stosd                           ; free_end: free slots
-                mov     eax, ecx
-                stosd                           ; number
+                mov     eax, edx
+                shl     eax, 4                  ; the queue has two places there
+                mov     [r8 + device.rings + rax], r10
+                add     edx, [r8 + nvme.first]
+                lea     rdi, [r10 + NVME_SLOTS]
+                lea     eax, [rbp - 1]
+                stosd
+                mov     eax, edx
+                stosd                           ; NVME_NUMBER
+                or      rax, -1
+                sub     ecx, ebp                ; (from 0, modulo 64)
+                shr     rax, cl
+                stosq                           ; NVME_FREE
                 mov     rax, [r8 + device.record]
                 stosq                           ; record
-                lea     rsi, [r11 + r9 * 4]
-                mov     rax, rsi
-                stosq                           ; used
-                mov     rax, r11
-                stosq                           ; desc
-                lea     rdx, [r11 + r9 * 2]
-                mov     rax, rdx
-                stosq                           ; slots
-                mov     rax, [rbx + nvme_controller.registers]
-                lea     rax, [rax + rcx * 8 + nvme_registers.doorbells]
-                stosq                           ; doorbell
-                pop     rax
-                stosq                           ; NVME_LISTS
-                scasq                           ; stack
+                mov     rax, [rbx + nvme_controller.doorbells]
+                lea     rax, [rax + rdx * 8]
+                stosq                           ; NVME_DOORBELL
                 push    NVME_READ
                 pop     rax
                 stosd                           ; NVME_READ_ALL
                 mov     eax, [r8 + nvme.namespace]
                 stosd
-                mov     byte [r10 + NVME_PHASE + NVME_PHASE_BIT / 8], 1
-                mov     rdi, r10
-                xor     eax, eax
-.slot:
-                stosw
-                or      dword [rdx + rax + completion.status], -1
-                add     eax, completion_size
-                test    [r10 + ring.not_slot], eax
-                jz      .slot
-                mov     r9d, ecx
-                shl     r9d, 16                 ; its interrupt, later its completion queue
-                mov     r9b, 3                  ; which is turned on; contiguous
-                lea     eax, [rbp * 2 - 1]
-                shl     eax, 16
-                or      ecx, eax                ; entries - 1, queue
-                push    NVME_ADMIN_CREATE_CQ
-                call    .create
-                mov     rsi, r11
-                mov     r9b, 1
-                push    NVME_ADMIN_CREATE_SQ
-                call    .create
-                mov     eax, ebp
-                shl     eax, NVME_DEPTH_SHIFT
-                add     r11, rax
+                push    NVME_ADMIN_CREATE
+                pop     rax
+                call    nvme_queues
                 pop     rsi
+                js      .failed
+                imul    eax, ebp, NVME_DEPTH_BYTES
+                add     r11, rax
                 cmp     [r8 + device.queues], esi
                 jb      .queue
                 xor     eax, eax
                 ret
-.create:
-                pop     rdx
-                pop     rax
-                push    rdx
-                push    rcx
-                push    r9
-                xor     edx, edx
-                call    nvme_admin
-                pop     r9
-                pop     rcx
-                jns     .created
-                pop     rdx
-                pop     rsi
+.failed:
                 push    rax
                 call    nvme_close
                 pop     rax
-.created:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -516,28 +495,22 @@ nvme_open:
 nvme_close:
                 push    rbx
                 mov     ebx, [r8 + nvme.controller]
-                mov     r11d, [r8 + device.queues]
-                and     dword [r8 + device.queues], 0
+                xor     r11d, r11d
+                xchg    r11d, [r8 + device.queues]
+                shl     r11d, 4
 .queue:
-                dec     r11d
+                sub     r11d, 16
                 js      .deleted
-                lea     eax, [r11 + r11]
-                mov     rsi, [r8 + device.rings + rax * 8]
+                mov     rsi, [r8 + device.rings + r11]
                 call    nvme_disarm
-                push    NVME_ADMIN_DELETE_CQ
-                push    NVME_ADMIN_DELETE_SQ
-                pop     rax
-                mov     ecx, [rsi + ring.number]
-                push    rcx
-                call    nvme_admin
-                pop     rcx
-                pop     rax
-                call    nvme_admin
+                mov     r10, rsi
+                xor     eax, eax                ; NVME_ADMIN_DELETE
+                call    nvme_queues
                 jmp     .queue
 .deleted:
                 xor     eax, eax
                 cmp     [rbx + nvme_controller.next], eax
-                jns     .done
+                jne     .done
                 call    nvme_stop
 .done:
                 pop     rbx
@@ -550,26 +523,65 @@ nvme_submit:
                 call    ring_begin
                 mov     r8, [rsi + ring.record]
                 jmp     .next
-.op:
-                sub     r9d, 1
-                jb      .full
+.publish:
+                mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
+                xor     edi, edi
+                jmp     nvme_end
+.range:
+                pop     rax
+                push    -error_range
+                pop     rax
+.refused:                                       ; nothing is known of what was built
+                pop     rdx
+                jmp     ring_leave
+.other:
+                mov     byte [rbx + nvme_command.opcode], NVME_WRITE
+                push    0                       ; (leaves the flags)
+                pop     rax
+                mov     [rsi + rcx + completion.bytes], eax
+                je      .pages
+                mov     byte [rbx + nvme_command.opcode], NVME_ZERO
+                cmp     byte [rdx + disk_op.kind], disk_zero
+                je      .queued
+                mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
+                xchg    [rbx + nvme_command.cdw12], eax
+                cmp     byte [rdx + disk_op.kind], disk_flush
+                je      .queued
+                mov     byte [rbx + nvme_command.opcode], NVME_DISCARD
+                shl     ecx, NVME_LIST_SHIFT - COMPLETION_SHIFT
+                lea     rdi, [rsi + rcx + nvme_queue.lists]     ; one range: no attributes, blocks, the first block
+                mov     [rbx + nvme_command.prp1], rdi
+                inc     eax
+                shl     rax, 32
+                stosq
+                push    NVME_DISCARD_BIT
+                pop     rax
+                shl     rax, 32
+                xchg    [rbx + nvme_command.cdw10], rax         ; ranges - 1, and cdw11
+                stosq
+                jmp     .queued
+.next:
+                cmp     rdx, r11
+                jae     .publish
+                test    r9, r9
+                jz      .publish
                 call    disk_check
                 jc      .refused
-                mov     rbx, [rsi + ring.desc]
-                add     rbx, r10
-                movzx   ecx, word [rsi + r9 * 2]
+                bsf     rcx, r9
+                btr     r9, rcx
+                lea     rbx, [rsi + r10 * 2 + nvme_queue.commands]
                 push    qword [rsi + NVME_READ_ALL]
                 pop     qword [rbx + nvme_command.opcode]       ; and namespace
                 mov     [rbx + nvme_command.id], cx
+                shl     ecx, COMPLETION_SHIFT
                 push    qword [rdx + disk_op.cookie]
-                pop     qword [rbp + rcx + completion.cookie]
+                pop     qword [rsi + rcx + completion.cookie]
                 push    qword [rdx + disk_op.block]
                 pop     qword [rbx + nvme_command.cdw10]
+                dec     eax                     ; the field counts from 0
                 mov     [rbx + nvme_command.cdw12], eax
-                dec     dword [rbx + nvme_command.cdw12]        ; the field counts from 0
-                imul    eax, [r8 + disk_record.block_bytes]
-                shl     rax, 32
-                mov     [rbp + rcx + completion.status], rax    ; and bytes
+                shl     rdi, 32
+                mov     [rsi + rcx + completion.status], rdi    ; and bytes
                 cmp     byte [rdx + disk_op.kind], disk_write
                 jae     .other
 .pages:
@@ -583,90 +595,44 @@ nvme_submit:
                 jb      .list
                 cmp     byte [rdx + disk_op.flags], 0
                 jne     .list
-                and     qword [rbx + nvme_command.prp2], 0
 .queued:
-                mov     rdx, rdi
-                add     r10d, nvme_command_size
-                and     r10d, [rsi + ring.mask]
-.next:
-                cmp     rdx, r11
-                jb      .op
-                jmp     .publish
-.full:
-                inc     r9d
-.publish:
-                mov     cl, ENTRY_SHIFT
-                cmp     r10d, [rsi + ring.avail_index]
-                je      .none
-                mov     [rsi + ring.free_end], r9d
-                mov     [rsi + ring.avail_index], r10d
-                shr     r10d, NVME_COMMAND_SHIFT
-                mov     rdi, [rsi + ring.doorbell]
-                mov     [rdi], r10d
-.none:
-                jmp     ring_end
-
-.other:
-                mov     byte [rbx + nvme_command.opcode], NVME_WRITE
-                mov     eax, 0                  ; (leaves the flags)
-                mov     [rbp + rcx + completion.bytes], eax
-                je      .pages
-                mov     [rbx + nvme_command.prp1], rax
-                mov     [rbx + nvme_command.prp2], rax
-                mov     byte [rbx + nvme_command.opcode], NVME_ZERO
-                cmp     byte [rdx + disk_op.kind], disk_zero
-                je      .queued
-                mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
-                mov     [rbx + nvme_command.cdw12], eax
-                jmp     .queued
+                add     rdx, disk_op_size
+.listed:
+                add     r10d, nvme_command_size / 2
+                btr     r10d, NVME_QUEUE_BIT - 1
+                jmp     .next
 
 .list:                                          ; rax: the next page, rcx: end of the entry
-                movzx   r8d, word [rbx + nvme_command.id]
-                shl     r8d, NVME_LIST_SHIFT - COMPLETION_SHIFT
-                add     r8, [rsi + NVME_LISTS]
-                push    r8
+                movzx   edi, word [rbx + nvme_command.id]
+                shl     edi, NVME_LIST_SHIFT
+                lea     rdi, [rsi + rdi + nvme_queue.lists]
+                push    rdi
 .page:
                 cmp     rax, rcx
                 jae     .entry
-                mov     [r8], rax
-                add     r8, 8
+                stosq
                 add     rax, PAGE_BYTES
                 jmp     .page
 .entry:
                 add     rdx, disk_op_size
-                cmp     rdx, rdi
-                je      .listed
-                test    cx, PAGE_BYTES - 1
-                jnz     .range
+                cmp     byte [rdx - disk_op_size + disk_op.flags], 0
+                je      .end
                 mov     rax, [rdx + disk_op.address]
-                test    ax, PAGE_BYTES - 1
-                jnz     .range
+                or      ecx, eax
+                test    cx, PAGE_BYTES - 1
+                jnz     .range                  ; the entries do not join
                 mov     ecx, [rdx + disk_op.bytes]
                 add     rcx, rax
                 jmp     .page
-.listed:
+.end:
                 pop     rax
-                sub     r8, rax
-                cmp     r8d, 8
+                sub     edi, eax
+                cmp     edi, 8
                 ja      .put
                 mov     rax, [rax]              ; the second of two pages
 .put:
                 mov     [rbx + nvme_command.prp2], rax
-                mov     r8, [rsi + ring.record]
-                jmp     .queued
-
-.range:
-                pop     rax
-                push    -error_range
-                pop     rax
-.refused:                                       ; the slots that were taken are free again
-                movzx   ecx, word [rsi + r9 * 2]
-                or      dword [rbp + rcx + completion.status], -1
-                inc     r9d
-                cmp     r9d, [rsi + ring.free_end]
-                jne     .refused
-                pop     rdx
-                jmp     ring_leave
+                jmp     .listed
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx completions, ecx count
@@ -676,56 +642,55 @@ nvme_reap:
                 call    nvme_disarm
                 add     r11, rdx
                 shr     r11, 1                  ; completions have half the bytes of what ring_begin counts in
-                mov     rbx, [rsi + ring.used]
                 mov     r10d, [rsi + ring.used_index]
-                mov     r8d, [rsi + ring.mask]
-                shr     r8d, NVME_COMMAND_SHIFT - COMPLETION_SHIFT
                 jmp     .first
 .next:
-                mov     ecx, [rbx + r10 + nvme_completion.id]
+                mov     ecx, [rsi + r10 + nvme_queue.completions + nvme_completion.id]
                 xor     ecx, [rsi + NVME_PHASE]
                 movzx   eax, cx
-                shr     ecx, 16                 ; status and phase: 0 if new and good
+                shr     ecx, NVME_PHASE_BIT     ; status and phase: 1 if new and good
                 test    cl, 1
-                jnz     .done
-                test    [rsi + ring.not_slot], eax
-                jnz     .skip                   ; not to be believed
-                cmp     dword [rbp + rax + completion.status], 0
-                jne     .skip
-                movups  xmm0, [rbp + rax]
+                jz      .done
+                and     eax, [rsi + NVME_SLOTS]
+                bts     r9, rax
+                jc      .skip                   ; it is not in flight: not to be believed
+                shl     eax, COMPLETION_SHIFT
+                movups  xmm0, [rsi + rax]
                 movups  [rdx], xmm0
-                or      dword [rbp + rax + completion.status], -1
-                mov     [rsi + r9 * 2], ax
-                inc     r9d
-                test    ecx, ecx
+                dec     ecx
                 jnz     .failed
 .good:
                 add     rdx, completion_size
 .skip:
                 add     r10d, completion_size
-                and     r10d, r8d
-                jz      .wrap
+                btr     r10d, NVME_QUEUE_BIT - NVME_COMMAND_SHIFT + COMPLETION_SHIFT
+                jc      .wrap
 .first:
                 cmp     rdx, r11
                 jb      .next
 .done:
-                mov     [rsi + ring.free_end], r9d
-                cmp     r10d, [rsi + ring.used_index]
-                mov     [rsi + ring.used_index], r10d
-                je      .none
-                shr     r10d, COMPLETION_SHIFT
-                mov     rdi, [rsi + ring.doorbell]
-                mov     [rdi + 4], r10d
-.none:
                 mov     cl, COMPLETION_SHIFT
+                push    4
+                pop     rdi
+
+; Ends a call on a queue. IN r9 free slots, r10d where its tail (edi 0) or head (edi 4) is now, in units of cl, as ring_end
+nvme_end:
+                mov     [rsi + NVME_FREE], r9
+                cmp     r10d, [rsi + rdi + ring.avail_index]
+                mov     [rsi + rdi + ring.avail_index], r10d    ; or used_index
+                je      .none
+                shr     r10d, cl
+                mov     rax, [rsi + NVME_DOORBELL]
+                mov     [rax + rdi], r10d
+.none:
                 jmp     ring_end
-.failed:
+nvme_reap.failed:
                 mov     eax, -error_io & 0xffffffff
                 mov     [rdx + completion.status], rax          ; and no bytes
-                jmp     .good
-.wrap:
+                jmp     nvme_reap.good
+nvme_reap.wrap:
                 btc     dword [rsi + NVME_PHASE], NVME_PHASE_BIT
-                jmp     .first
+                jmp     nvme_reap.first
 
 ; -----------------------------------------------------------------------------
 ; Lets a ring interrupt this core, unless work is there already.
@@ -739,23 +704,20 @@ nvme_reap:
 ; USES  scratch but r8
 nvme_arm:
                 mov     rsi, [r8 + device.rings + rsi * 8]
-                mov     ecx, [rsi + ring.number]
+                mov     edi, [rsi + NVME_NUMBER]
                 call    ring_route
                 je      .routed
-                sub     rdi, 4
                 mov     [rsi + NVME_MASK], rdi
 .routed:
                 mov     rdi, [rsi + NVME_MASK]
                 xor     eax, eax
-                mov     [rdi], eax
+                mov     [rdi - 4], eax
                 mov     byte [rsi + NVME_ARMED], 1
-                mov     eax, [rsi + ring.used_index]
-                add     rax, [rsi + ring.used]
-                mov     eax, [rax + nvme_completion.id]
-                xor     eax, [rsi + NVME_PHASE]
-                shr     eax, NVME_PHASE_BIT
-                and     eax, 1
-                xor     al, 1
+                mov     ecx, [rsi + ring.used_index]
+                mov     ecx, [rsi + rcx + nvme_queue.completions + nvme_completion.id]
+                xor     ecx, [rsi + NVME_PHASE]
+                shr     ecx, NVME_PHASE_BIT + 1
+                adc     eax, eax
                 ret
 
 ; Masks a ring's MSI-X entry if it is armed. IN rsi ring; uses rdi.
@@ -763,6 +725,6 @@ nvme_disarm:
                 shr     byte [rsi + NVME_ARMED], 1
                 jnc     .done
                 mov     rdi, [rsi + NVME_MASK]
-                mov     dword [rdi], 1
+                mov     dword [rdi - 4], 1
 .done:
                 ret

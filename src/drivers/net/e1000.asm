@@ -153,7 +153,7 @@ e1000_ids_end:
 ; USES  all but r12
 e1000_start:
                 movzx   edx, word [r12 + pci_record.device]
-                sub     edx, E1000_ID_FIRST
+                sub     dh, E1000_ID_FIRST >> 8
                 xor     eax, eax
                 mov     esi, e1000_ids
 .range:
@@ -190,19 +190,11 @@ e1000_start:
                 stosw
                 push    1
                 pop     rax
-                stosd                           ; queue_max
-                mov     ax, E1000_DEPTH_MAX
-                stosd
-                mov     ax, E1000_DEPTH_BYTES
-                stosd
+                mov     ecx, E1000_DEPTH_MAX
+                mov     edx, E1000_DEPTH_BYTES
                 and     dword [r12 + pci_record.msix], 0        ; one ring pair needs one message: MSI, or the line. With MSI-X
-                push    rdi                     ; each family has causes of its own
-                mov     edi, [r12 + pci_record.function]
-                xor     esi, esi
-                call    irq_possible
-                pop     rdi
-                stosd                           ; interrupts
-                ret
+                xor     esi, esi                ; each family has causes of its own
+                jmp     device_limits
 
 ; -----------------------------------------------------------------------------
 ; Stops interrupts, receiving and sending.
@@ -215,6 +207,7 @@ e1000_stop:
                 inc     eax
                 mov     [rsi + E1000_RCTL], eax
                 mov     [rsi + E1000_TCTL], eax
+e1000_open.silent:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -227,7 +220,7 @@ e1000_open:
                 call    e1000_close
                 pop     r9
                 pop     rbp
-                js      .done
+                js      .silent
                 shl     ebp, 5                  ; bytes of the descriptors
                 mov     rbx, [r8 + e1000.registers]
                 mov     rdx, rbx                ; registers lie at multiples of their size, 128 KiB or more:
@@ -285,7 +278,6 @@ e1000_open:
                 cmp     [rbx + E1000_RCTL], eax
                 jne     e1000_close.gone        ; it may read as 0 for ever
                 xor     eax, eax
-.done:
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -312,9 +304,7 @@ e1000_close:
                 xor     eax, eax
                 ret
 .gone:
-                mov     rax, [r8 + device.record]
-                mov     eax, [rax]              ; function
-                jmp     device_silent
+                jmp     device_gone
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx entries, ecx count

@@ -86,10 +86,10 @@ virtio_net_post:
                 je      .feature
                 inc     ecx
                 cmp     eax, frame_tcp6 << 8
-                jne     virtio_unsupported
+                jne     .unsupported
 .feature:
                 bt      [rsi + ring.features], ecx
-                jnc     virtio_unsupported
+                jnc     .unsupported
 .agreed:
                 mov     ecx, [rsi + ring.data_flags]
                 push    rdi
@@ -119,6 +119,8 @@ virtio_net_post:
                 jne     .taken
 .range:
                 jmp     virtio_range
+.unsupported:
+                jmp     virtio_unsupported
 
 ; -----------------------------------------------------------------------------
 ; Registers a NIC.

@@ -2,14 +2,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fcntl.h>
 #include <initializer_list>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "modules.hpp"
 
 namespace {
 
@@ -28,14 +28,7 @@ void up(int control, char const *name) {
 }  // namespace
 
 int main() {
-  for (int number = 0;; ++number) {  // in the order in which they need each other
-    char path[32];
-    std::snprintf(path, sizeof path, "/modules/%02d", number);
-    int const file = open(path, O_RDONLY);
-    if (file < 0) break;
-    if (syscall(SYS_finit_module, file, "", 0) != 0) fail(path);
-    close(file);
-  }
+  load_modules([](char const *path) { fail(path); });
   int const control = socket(AF_UNIX, SOCK_DGRAM, 0);
   if (control < 0 || ioctl(control, SIOCBRADDBR, "br0") != 0) fail("br0");
   for (char const *name : {"eth0", "eth1"}) {

@@ -20,6 +20,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "modules.hpp"
+
 namespace {
 
 constexpr unsigned read_bytes = 4096;
@@ -31,18 +33,6 @@ constexpr std::uint64_t measured_ns = 2'000'000'000;
   std::fflush(nullptr);
   reboot(RB_POWER_OFF);
   for (;;) pause();
-}
-
-/// Modules lie in the folder /modules under numbers, in the order in which they depend on each other.
-void load_modules() {
-  for (int number = 1;; ++number) {
-    char path[32];
-    std::snprintf(path, sizeof path, "/modules/%d", number);
-    int const file = open(path, O_RDONLY);
-    if (file < 0) return;
-    if (syscall(SYS_finit_module, file, "", 0) != 0) end(path);
-    close(file);
-  }
 }
 
 /// The disk, without a scheduler, which would only cost.
@@ -165,7 +155,7 @@ int main() {
   mkdir("/dev", 0755);
   mkdir("/sys", 0755);
   if (mount("devtmpfs", "/dev", "devtmpfs", 0, nullptr) != 0 || mount("sysfs", "/sys", "sysfs", 0, nullptr) != 0) end("mount");
-  load_modules();
+  load_modules([](char const *path) { end(path); });
   std::uint64_t bytes = 0;
   int const disk = open_disk(bytes);
   ring reads(disk, bytes);
