@@ -130,6 +130,9 @@ class heap {
     return within.block_bytes != 0 ? within.block_bytes : within.bytes;
   }
 
+  /// Whether an address lies in a slab, or in the first page of a block with pages of its own.
+  [[nodiscard]] bool holds(void const *address) const noexcept { return map_.find(address) != 0; }
+
   /// Ends this core's use for now: the others may take from what is free there.
   /// @core any
   void rest() noexcept {
@@ -407,8 +410,5 @@ class heap {
   spin_lock lock_;  // of what follows, and of changes of the map
   slab *free_slabs_ = nullptr;
 };
-
-/// What operator new takes from.
-inline constinit heap system_heap(system_pages);
 
 }  // namespace exo

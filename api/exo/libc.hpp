@@ -16,8 +16,8 @@
 
 #include "console.hpp"
 #include "core.hpp"
-#include "heap.hpp"
 #include "lock.hpp"
+#include "system_heap.hpp"
 
 // An unused inline function still gets its symbol; the linker drops it with --gc-sections when nothing refers to it.
 #define EXO_SYMBOL [[gnu::used]] inline
@@ -188,6 +188,9 @@ inline bool take_exit_call(exit_call &call) noexcept {
 
 inline void run_exit_calls() noexcept {
   for (exit_call call; take_exit_call(call);) call.function(call.argument);
+#ifdef EXO_HEAP_POISON
+  system_heap.collect();
+#endif
 }
 
 [[gnu::used]] inline void *dso_handle __asm__("__dso_handle") = nullptr;        // which object registers: the only one

@@ -15,11 +15,11 @@
 #include <utility>
 
 #include "core.hpp"
-#include "heap.hpp"
 #include "lock.hpp"
 #include "result.hpp"
 #include "ring.hpp"
 #include "sync.hpp"
+#include "system_heap.hpp"
 #include "thread_local.hpp"
 #include "time.hpp"
 

@@ -14,7 +14,6 @@
 #include <cstring>
 #include <ctime>
 #include <exo/exo.hpp>
-#include <exo/heap.hpp>
 #include <exo/ring.hpp>
 #include <exo/smp.hpp>
 #include <memory>
@@ -161,5 +160,4 @@ int main(int count, char **) {
   exo::print("figure malloc-vs-mimalloc {}.{:02} times\n", hundredths / 100, hundredths % 100);
   u64 const tenths = overhead();
   exo::print("figure malloc-overhead {}.{} percent\n", tenths / 10, tenths % 10);
-  u64 const ops=2*steps[0].size(); exo::print("{} {}\n", mine/ops, theirs/ops);
 }

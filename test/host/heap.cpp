@@ -5,6 +5,7 @@
 #include <array>
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <exo/heap_check.hpp>
 #include <exo/ring.hpp>
 #include <exo/smp.hpp>
 #include <exo/sync.hpp>
@@ -240,4 +241,44 @@ TEST_CASE("heap: a block freed twice with others in between is not handed out tw
                          for (int turn = 0; turn < 10'000; ++turn) static_cast<void>(heap.take(100));
                        }),
              Catch::Contains("was freed twice"));
+}
+
+TEST_CASE("checked heap: finds overruns, use after free, double and foreign frees, and says where") {
+  machine_with_pool m;
+  exo::checked_heap heap(m.pool);
+  auto *const block = static_cast<char *>(heap.take(100));
+  auto *const other = static_cast<char *>(heap.take(100, 256));
+  CHECK(reinterpret_cast<u64>(other) % 256 == 0);
+  CHECK(heap.size_of(block) == 100);
+  SECTION("nothing where there is nothing") {
+    std::memset(block, 0, 100);
+    auto *const more = static_cast<char *>(heap.resize(block, 1000));
+    CHECK(more[99] == 0);
+    heap.give(more);
+    heap.give(other);
+    heap.give(nullptr);
+    heap.collect();
+  }
+  SECTION("behind the end") {
+    block[100] = 1;
+    CHECK_THAT(report_of(m, [&] { heap.give(block); }), Catch::Contains("of 100 bytes") && Catch::Contains("behind its end"));
+  }
+  SECTION("in front of the start") {
+    block[-1] = 1;
+    CHECK_THAT(report_of(m, [&] { heap.give(block); }), Catch::Contains("in front of its start"));
+  }
+  SECTION("after it was freed") {
+    heap.give(block);
+    block[5] = 1;
+    CHECK_THAT(report_of(m, [&] { heap.collect(); }), Catch::Contains("after it was freed") && Catch::Contains("there is 0x1"));
+  }
+  SECTION("twice") {
+    heap.give(block);
+    CHECK_THAT(report_of(m, [&] { heap.give(block); }), Catch::Contains("of 100 bytes") && Catch::Contains("freed twice"));
+  }
+  SECTION("foreign") {
+    int local = 0;
+    CHECK_THAT(report_of(m, [&] { heap.give(&local); }), Catch::Contains("the start of no block"));
+    CHECK_THAT(report_of(m, [&] { heap.give(block + 16); }), Catch::Contains("the start of no block"));
+  }
 }
