@@ -109,10 +109,13 @@ class checked_heap {
 
   /// The head of what is a block, or was one shortly before.
   head &known(std::byte *block) {
-    bool const possible = reinterpret_cast<u64>(block) % default_alignment == 0 && heap_.holds(block - zone_bytes - sizeof(head));
+    u64 const address = reinterpret_cast<u64>(block);
+    // The heap knows the first page alone of large blocks, and heads of those with a large alignment lie behind it.
+    bool const known_page = address % (2 * page_bytes) == 0 || heap_.holds(block - zone_bytes - sizeof(head));
+    bool const possible = address % default_alignment == 0 && address > page_bytes && known_page;
     if (!possible || (head_of(block).state != in_use(block) && head_of(block).state != freed(block))) {
       panic("heap: {:#x} was freed, which is the start of no block, or of one whose head was overwritten (freed by {:#x})",
-            reinterpret_cast<u64>(block), reinterpret_cast<u64>(__builtin_return_address(0)));
+            address, reinterpret_cast<u64>(__builtin_return_address(0)));
     }
     return head_of(block);
   }
