@@ -13,6 +13,7 @@
 // in the same way, by its cookie. What a device says is checked: only a cookie that is lent out is worth a buffer.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <memory>

@@ -11,9 +11,11 @@
 // them and do not link on the machine; these two are in their place. What the base class needs of the library is here.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <memory_resource>
 #include <new>
+#include <span>
 
 #include "console.hpp"
 #include "frame_pool.hpp"
