@@ -40,6 +40,7 @@ packages_bench='
 cpio cpio
 libboost-dev /usr/include/boost/lockfree/spsc_queue.hpp
 libtbb-dev /usr/include/tbb/parallel_sort.h
+libmimalloc-dev /usr/include/mimalloc.h
 '
 packages_fuzz='
 clang-19 clang++-19

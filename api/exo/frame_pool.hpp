@@ -26,7 +26,7 @@ namespace exo::detail {
 
 class frame_pool {
  public:
-  static constexpr std::size_t unit = 32;  // sizes and addresses are multiples of it
+  static constexpr std::size_t unit = 64;  // sizes and addresses are multiples of it: frames may hold cache lines
   static constexpr std::size_t listed_max = 4096;  // larger frames have their own pages
 
   frame_pool() = default;

@@ -1,5 +1,5 @@
 // The functions that GCC and libstdc++ take for granted: memory and string routines, static locals, exit handlers,
-// operator new, and the ends of the road (abort, stack smashing, library errors), which all panic.
+// operator new, malloc, and the ends of the road (abort, stack smashing, library errors), which all panic.
 //
 // Every one has a C++ name of its own and the expected name as its symbol, so nothing here clashes with <cstring> or
 // <cstdlib>, whatever is included first. As inline functions they may stand in several translation units.
@@ -16,8 +16,8 @@
 
 #include "console.hpp"
 #include "core.hpp"
-#include "heap.hpp"
 #include "lock.hpp"
+#include "system_heap.hpp"
 
 // An unused inline function still gets its symbol; the linker drops it with --gc-sections when nothing refers to it.
 #define EXO_SYMBOL [[gnu::used]] inline
@@ -188,6 +188,9 @@ inline bool take_exit_call(exit_call &call) noexcept {
 
 inline void run_exit_calls() noexcept {
   for (exit_call call; take_exit_call(call);) call.function(call.argument);
+#ifdef EXO_HEAP_POISON
+  system_heap.collect();
+#endif
 }
 
 [[gnu::used]] inline void *dso_handle __asm__("__dso_handle") = nullptr;        // which object registers: the only one
@@ -239,6 +242,41 @@ EXO_DELETE(delete_many_or_null, (void *block, void const *), "_ZdaPvRKSt9nothrow
 
 #undef EXO_NEW
 #undef EXO_DELETE
+
+// ---- malloc: out of memory is null; there is no errno ----
+
+EXO_SYMBOL void *allocate(std::size_t bytes) noexcept __asm__("malloc");
+EXO_SYMBOL void *allocate(std::size_t bytes) noexcept { return system_heap.take(bytes); }
+
+EXO_SYMBOL void release(void *block) noexcept __asm__("free");
+EXO_SYMBOL void release(void *block) noexcept { system_heap.give(block); }
+
+EXO_SYMBOL void *allocate_zeroed(std::size_t count, std::size_t bytes) noexcept __asm__("calloc");
+EXO_SYMBOL void *allocate_zeroed(std::size_t count, std::size_t bytes) noexcept {
+  std::size_t all = 0;
+  if (__builtin_mul_overflow(count, bytes, &all)) return nullptr;
+  void *const block = system_heap.take(all);
+  return block == nullptr ? nullptr : fill(block, 0, all);
+}
+
+EXO_SYMBOL void *reallocate(void *block, std::size_t bytes) noexcept __asm__("realloc");
+EXO_SYMBOL void *reallocate(void *block, std::size_t bytes) noexcept { return system_heap.resize(block, bytes); }
+
+EXO_SYMBOL void *allocate_aligned(std::size_t alignment, std::size_t bytes) noexcept __asm__("aligned_alloc");
+EXO_SYMBOL void *allocate_aligned(std::size_t alignment, std::size_t bytes) noexcept {
+  return is_power_of_two(alignment) ? system_heap.take(bytes, alignment) : nullptr;
+}
+
+EXO_SYMBOL int allocate_aligned_into(void **out, std::size_t alignment, std::size_t bytes) noexcept
+    __asm__("posix_memalign");
+EXO_SYMBOL int allocate_aligned_into(void **out, std::size_t alignment, std::size_t bytes) noexcept {
+  constexpr int invalid = 22, no_memory = 12;  // EINVAL, ENOMEM
+  if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0) return invalid;
+  void *const block = system_heap.take(bytes, alignment);
+  if (block == nullptr) return no_memory;
+  *out = block;
+  return 0;
+}
 #undef EXO_ALIGN_DEFAULT
 
 // ---- the ends of the road ----

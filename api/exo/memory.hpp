@@ -1,126 +1,16 @@
-// Memory: whole pages from the machine's free RAM, a bump arena on top, and what addresses are mapped to.
+// Memory: pages that have an owner, a bump arena, and what addresses are mapped to. The page allocator is page_pool.hpp.
 #pragma once
 
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <utility>
 
-#include "console.hpp"
 #include "core.hpp"
-#include "lock.hpp"
+#include "page_pool.hpp"
 #include "result.hpp"
 
 namespace exo {
-
-constexpr bool is_power_of_two(u64 value) noexcept { return value != 0 && (value & (value - 1)) == 0; }
-constexpr u64 align_up(u64 value, u64 alignment) noexcept { return (value + alignment - 1) & ~(alignment - 1); }
-
-/// Runs of free pages, first fit by address.
-///
-/// Each run keeps its size and the way to the next in its own first bytes, so the state grows with the number of
-/// runs, not with the RAM, and RAM that is not used is not touched.
-class page_pool {
- public:
-  page_pool() = default;
-  page_pool(page_pool const &) = delete;
-  page_pool &operator=(page_pool const &) = delete;
-
-  /// Forgets what it had and takes over ranges of RAM.
-  void start(list<memory_range> const &ranges) {
-    {
-      std::lock_guard const guard(lock_);
-      first_ = nullptr;
-    }
-    for (memory_range const &range : ranges) give(range.first, range.bytes);
-  }
-
-  /// Takes pages; their contents are what was there.
-  ///
-  /// @param bytes      rounded up to whole pages
-  /// @param alignment  a power of two, a page at least
-  /// @error range      bytes is 0, or alignment is none
-  /// @error memory     no run is long enough
-  /// @core any
-  [[nodiscard]] result<std::byte *> take(u64 bytes, u64 alignment = page_bytes) noexcept {
-    if (bytes == 0 || !is_power_of_two(alignment) || alignment < page_bytes) return std::unexpected(error::range);
-    if (bytes > ~u64{0} - page_bytes) return std::unexpected(error::memory);
-    bytes = align_up(bytes, page_bytes);
-
-    std::lock_guard const guard(lock_);
-    for (run **link = &first_; *link != nullptr; link = &(*link)->next) {
-      run *const found = *link;
-      u64 const address = address_of(found);
-      u64 const front = align_up(address, alignment) - address;
-      if (front > found->bytes || found->bytes - front < bytes) continue;
-
-      run *rest = found->next;
-      u64 const left = found->bytes - front - bytes;
-      if (left != 0) rest = std::construct_at(at(address + front + bytes), left, rest);
-      if (front != 0) {
-        found->bytes = front;
-        found->next = rest;
-      } else {
-        *link = rest;
-      }
-      return reinterpret_cast<std::byte *>(address + front);
-    }
-    return std::unexpected(error::memory);
-  }
-
-  /// Gives pages back, or adds RAM: whole pages, which join with their neighbours. Giving twice panics.
-  void give(u64 address, u64 bytes) {
-    bytes = align_up(bytes, page_bytes);
-    if (bytes == 0) return;
-    std::lock_guard const guard(lock_);
-    run *before = nullptr;
-    run *after = first_;
-    while (after != nullptr && address_of(after) < address) before = std::exchange(after, after->next);
-    if ((before != nullptr && end_of(before) > address) || (after != nullptr && address + bytes > address_of(after))) {
-      panic("pages at {:#x} were given back twice", address);
-    }
-
-    if (after != nullptr && address + bytes == address_of(after)) {
-      bytes += after->bytes;
-      after = after->next;
-    }
-    if (before != nullptr && end_of(before) == address) {
-      before->bytes += bytes;
-      before->next = after;
-    } else {
-      (before != nullptr ? before->next : first_) = std::construct_at(at(address), bytes, after);
-    }
-  }
-
-  /// What is free now, in bytes, and the longest run of it.
-  struct amounts {
-    u64 bytes = 0;
-    u64 longest = 0;
-  };
-  [[nodiscard]] amounts free() noexcept {
-    std::lock_guard const guard(lock_);
-    amounts sum;
-    for (run const *each = first_; each != nullptr; each = each->next) {
-      sum.bytes += each->bytes;
-      if (each->bytes > sum.longest) sum.longest = each->bytes;
-    }
-    return sum;
-  }
-
- private:
-  struct run {
-    u64 bytes;
-    run *next;
-    run(u64 length, run *following) noexcept : bytes(length), next(following) {}
-  };
-  static u64 address_of(run const *each) noexcept { return reinterpret_cast<u64>(each); }
-  static u64 end_of(run const *each) noexcept { return address_of(each) + each->bytes; }
-  static run *at(u64 address) noexcept { return reinterpret_cast<run *>(address); }
-
-  spin_lock lock_;
-  run *first_ = nullptr;  // by address; no two touch
-};
 
 /// The free RAM of the machine; the runtime fills it before any constructor runs.
 inline page_pool system_pages;

@@ -30,6 +30,7 @@
 #include "result.hpp"
 #include "smp.hpp"
 #include "stack_pool.hpp"
+#include "system_heap.hpp"
 #include "time.hpp"
 #include "timer_heap.hpp"
 
@@ -304,6 +305,7 @@ class run_loop {
     asleep_.store(true, std::memory_order_seq_cst);
     if (!has_messages()) {
       detail::count(counters_.halts);
+      system_heap.rest();
       exo::core().core_idle(deadline);
     }
     asleep_.store(false, std::memory_order_relaxed);

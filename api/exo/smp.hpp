@@ -19,6 +19,7 @@
 #include "result.hpp"
 #include "ring.hpp"
 #include "sync.hpp"
+#include "system_heap.hpp"
 #include "thread_local.hpp"
 #include "time.hpp"
 
@@ -41,7 +42,10 @@ inline constinit std::array<std::atomic<bool>, core_max> leaving{};
   enter_thread_local();
   leaving[local().index % core_max].store(false, std::memory_order_relaxed);
 }
-inline void leave_core() noexcept { leaving[local().index % core_max].store(true, std::memory_order_release); }
+inline void leave_core() noexcept {
+  system_heap.rest();
+  leaving[local().index % core_max].store(true, std::memory_order_release);
+}
 
 /// core_start that waits for a core whose last work has been waited for already.
 inline result<void> start_core(u32 core, entry_fn entry, void *argument) noexcept {

@@ -29,6 +29,8 @@
 #   message-one-way-ns       the same natively, with the way from core to core          goal: 150 at most
 #   await-ready-ns, child-task-ns    natively                                           goal: 3 and 8 at most
 #   spsc-vs-boost, sort-vs-tbb, reduce-vs-tbb    speed over that of the library         goal: 1 at least
+#   malloc-vs-mimalloc       the same, of taking and freeing blocks on two cores        goal: 1 at least
+#   malloc-overhead          memory that the heap takes beyond what was asked for       goal: 15 at most
 #   parallel-for-vs-tbb, parallel-for-vs-openmp  time of 1,000 empty parts over the library's    goal: 0.5 at most
 #   forward-vs-linux     64-byte frames between two NICs: `forward` over a Linux bridge    goal: 4 at least
 #   start-vs-linux       QEMU's start to the guest's first line: Linux over `hello`     goal: 10 at least
@@ -119,6 +121,7 @@ figures speedup --cores 2 --disk build/text.txt --net none
 figures tasks --accel icount --cores 1 --net none
 figures tasks --native --cores 2
 EXO_CXXFLAGS='-fexceptions -frtti -fopenmp -Wl,--no-as-needed -ltbb' figures peers --native --cores 2
+EXO_CXXFLAGS='-Wl,--no-as-needed -lmimalloc' figures heaps --native --cores 2 --mem 1G
 echo "figure idle-cpu $(idle_cpu --disk "$work/disk" --net none -- "${hub[@]}") percent"
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1

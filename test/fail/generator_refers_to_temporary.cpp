@@ -1,12 +1,10 @@
 // expect: exo::generator: a coroutine's parameters may be no T const & or T &&
 #include <exo/generator.hpp>
 
-#include <string>
-
 #ifndef EXO_WRONG
-exo::generator<char> letters(std::string word) {
+exo::generator<int> numbers(int end) {
 #else
-exo::generator<char> letters(std::string const &word) {
+exo::generator<int> numbers(int const &end) {
 #endif
-  for (char each : word) co_yield each;
+  for (int each = 0; each < end; ++each) co_yield each;
 }

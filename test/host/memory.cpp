@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
-#include <exo/heap.hpp>
 #include <random>
 #include <vector>
 
@@ -113,59 +112,6 @@ TEST_CASE("arena: bumps, aligns, ends") {
   CHECK(arena.make<char>() == nullptr);
   arena.reset();
   CHECK(arena.left() == 256);
-}
-
-TEST_CASE("heap: every size and alignment, nothing overlaps, all comes back") {
-  fake::machine machine({.cores = 1});
-  exo::page_pool pool;
-  pool.start(exo::info().memory);
-  u64 const all = pool.free().bytes;
-  exo::heap heap(pool);
-  struct block {
-    unsigned char *at;
-    std::size_t bytes;
-    unsigned char mark;
-  };
-  std::vector<block> held;
-  std::mt19937 random(2);
-  auto const give = [&](block const &each) {
-    REQUIRE(std::all_of(each.at, each.at + each.bytes, [&](unsigned char byte) { return byte == each.mark; }));
-    heap.give(each.at);
-  };
-  for (int turn = 0; turn < 20'000; ++turn) {
-    if (held.empty() || random() % 5 < 3) {
-      std::size_t const bytes = random() % 20 == 0 ? random() % 30'000 : random() % 1200;
-      std::size_t const alignment = std::size_t{16} << (random() % 10 == 0 ? random() % 10 : 0);
-      auto *const at = static_cast<unsigned char *>(heap.take(bytes, alignment));
-      if (at == nullptr) break;
-      REQUIRE(reinterpret_cast<u64>(at) % alignment == 0);
-      held.push_back({at, bytes, static_cast<unsigned char>(random())});
-      std::memset(at, held.back().mark, bytes);
-    } else {
-      std::swap(held[random() % held.size()], held.back());
-      give(held.back());
-      held.pop_back();
-    }
-  }
-  for (block const &each : held) give(each);
-  heap.give(nullptr);
-  CHECK(pool.free().bytes >= all - 7 * exo::page_bytes);  // each size keeps one page
-}
-
-TEST_CASE("heap: runs out with null") {
-  fake::machine machine({.cores = 1, .memory_bytes = 64 * 1024});
-  exo::page_pool pool;
-  pool.start(exo::info().memory);
-  exo::heap heap(pool);
-  CHECK(heap.take(65 * 1024) == nullptr);
-  CHECK(heap.take(~std::size_t{0}) == nullptr);
-  CHECK(heap.take(~std::size_t{0} - 100, 4096) == nullptr);
-  std::vector<void *> blocks;
-  while (void *const block = heap.take(512)) blocks.push_back(block);
-  CHECK(blocks.size() == 16 * 7);
-  for (void *const block : blocks) heap.give(block);
-  CHECK(heap.take(60 * 1024) == nullptr);  // one page of 512-byte blocks stays
-  CHECK(heap.take(40 * 1024) != nullptr);
 }
 
 TEST_CASE("memory: mapping, protection, query") {

@@ -2,7 +2,7 @@
 #include "program.hpp"
 
 #include <exo/arguments.hpp>
-#include <exo/heap.hpp>
+#include <exo/system_heap.hpp>
 #include <exo/memory.hpp>
 
 #include <cstdlib>

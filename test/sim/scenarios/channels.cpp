@@ -68,13 +68,13 @@ task<result<void>> everything() {
 }
 
 int channels() {
-  auto const outcome = exo::run({.patience = 100ms}, everything);
+  auto const outcome = exo::run({.patience = 10ms}, everything);
   return outcome ? 0 : 1;
 }
 
 }  // namespace
 
 void scenario(sim::setup &world) {
-  world.limit = 1s;
+  world.limit = 50ms;
   world.add_machine("channels", channels).cores = cores;
 }
