@@ -66,7 +66,7 @@ debug() {
   local command options=()
   for command in "$@"; do options+=(-ex "$command"); done
   session=$(timeout --foreground -s KILL 80 gdb -q -nx -batch -iex 'set pagination off' -iex 'set confirm off' \
-    -iex "set remotetimeout 5" "$elf" -ex "target remote $work/serial" "${options[@]}" 2>&1)
+    -iex "set remotetimeout 20" "$elf" -ex "target remote $work/serial" "${options[@]}" 2>&1)
 }
 
 # said TEXT...: gdb said all of them, in this order.
@@ -160,7 +160,7 @@ test_comes_later() {
     done
   ) &
   env --default-signal=INT timeout --foreground -s KILL 80 gdb -q -nx -batch -iex 'set pagination off' -iex 'set confirm off' \
-    -iex 'set remotetimeout 5' "$elf" -ex "target remote $work/serial" -ex "shell echo \$PPID >'$work/goes'" -ex continue \
+    -iex 'set remotetimeout 20' "$elf" -ex "target remote $work/serial" -ex "shell echo \$PPID >'$work/goes'" -ex continue \
     -ex "shell touch '$work/stopped'" -ex 'thread 2' -ex backtrace -ex detach -ex 'echo again\n' \
     -ex "target remote $work/serial" -ex 'info threads' -ex 'thread 2' -ex backtrace -ex kill >"$work/session" 2>&1
   session=$(cat "$work/session")
