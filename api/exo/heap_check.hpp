@@ -5,6 +5,7 @@
 // is no address that exists. Double frees, and frees of what is no block, are found at once.
 //
 // A report names the block, its size, and who took and freed it, as return addresses: `addr2line -fe PROGRAM.elf ADDRESS`.
+// heap_guard.hpp is the other one: it stops a program at the mistake itself.
 #pragma once
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include "console.hpp"
 #include "core.hpp"
 #include "heap.hpp"
+#include "heap_report.hpp"
 #include "lock.hpp"
 #include "memory.hpp"
 
@@ -134,13 +136,9 @@ class checked_heap {
     heap_.give(head_of(block).run);
   }
 
-  [[noreturn, gnu::noinline, gnu::cold]] static void report(char const *what, std::byte const *block, head const &about,
-                                                            void const *again, std::byte const *at = nullptr) {
-    print("exo16: heap: the block of {} bytes at {:#x} {}\n", about.bytes, reinterpret_cast<u64>(block), what);
-    if (at != nullptr) print("exo16: heap: at {:#x} there is {:#x}\n", reinterpret_cast<u64>(at), static_cast<u32>(*at));
-    print("exo16: heap: taken by {:#x}, freed by {:#x}, again by {:#x}; addr2line -fe PROGRAM.elf tells the lines\n",
-          reinterpret_cast<u64>(about.taken_by), reinterpret_cast<u64>(about.freed_by), reinterpret_cast<u64>(again));
-    panic("heap: a block {}", what);
+  [[noreturn]] static void report(char const *what, std::byte const *block, head const &about, void const *again,
+                                  std::byte const *at = nullptr) {
+    detail::report_block(what, {block, about.bytes, about.taken_by, about.freed_by}, again, at);
   }
 
   heap heap_;

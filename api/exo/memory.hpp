@@ -123,4 +123,16 @@ constexpr access operator|(access left, access right) noexcept {
   return given;
 }
 
+/// Takes all access to whole pages away, so that touching them faults; gives the core more page tables if it needs some.
+/// @error memory  there are no pages for a page table
+[[nodiscard]] inline result<void> guard(std::span<std::byte> whole_pages) noexcept {
+  constexpr std::size_t tables_bytes = 16 * page_bytes;
+  result<void> done = protect(whole_pages, access::none);
+  if (done || done.error() != error::memory) return done;
+  result<pages> tables = pages::take(tables_bytes);
+  if (!tables) return std::unexpected(tables.error());
+  if (result<void> const given = give_to_core(std::move(*tables)); !given) return given;
+  return protect(whole_pages, access::none);
+}
+
 }  // namespace exo

@@ -65,18 +65,6 @@ class stack_pool {
     free_stack *next;
     std::size_t bytes;
   };
-  static constexpr std::size_t tables_bytes = 16 * page_bytes;
-
-  /// Takes all access to a page away; with more page tables if that needs one.
-  static result<void> guard(std::span<std::byte> page) noexcept {
-    result<void> done = protect(page, access::none);
-    if (done || done.error() != error::memory) return done;
-    result<pages> tables = pages::take(tables_bytes);
-    if (!tables) return std::unexpected(tables.error());
-    if (result<void> const given = give_to_core(std::move(*tables)); !given) return given;
-    return protect(page, access::none);
-  }
-
   void give_all_back() noexcept {
     while (free_ != nullptr) {
       free_stack const top = *free_;

@@ -1,14 +1,19 @@
 // What operator new and malloc take from.
 #pragma once
 
-#include "heap.hpp"
-#ifdef EXO_HEAP_POISON
+#if defined(EXO_HEAP_GUARD)
+#include "heap_guard.hpp"
+#elif defined(EXO_HEAP_POISON)
 #include "heap_check.hpp"
+#else
+#include "heap.hpp"
 #endif
 
 namespace exo {
 
-#ifdef EXO_HEAP_POISON
+#if defined(EXO_HEAP_GUARD)
+inline constinit guarded_heap system_heap(system_pages);
+#elif defined(EXO_HEAP_POISON)
 inline constinit checked_heap system_heap(system_pages);
 #else
 inline constinit heap system_heap(system_pages);
