@@ -98,7 +98,7 @@ class cmos_clock {
     unsigned const years = century_ != 0 ? hundreds * 100 + short_year : short_year + (short_year < 80 ? 2000 : 1900);
     std::chrono::year_month_day const date(std::chrono::year(static_cast<int>(years)), std::chrono::month(number(all[month])),
                                            std::chrono::day(number(all[day])));
-    if (!good || !date.ok() || short_year > 99 || hours > 23 || minutes > 59 || seconds > 59) {
+    if (!good || !date.ok() || short_year > 99 || hundreds > 99 || hours > 23 || minutes > 59 || seconds > 59) {
       return std::unexpected(error::io);
     }
     return std::chrono::local_days(date) + std::chrono::hours(hours) + std::chrono::minutes(minutes) +
