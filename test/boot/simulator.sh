@@ -97,6 +97,11 @@ test_cores_share_work() {
   meets parallel 1500
 }
 
+# Blocks of a heap that is short of memory, freed by other cores than took them.
+test_cores_share_a_heap() {
+  meets heap 3000
+}
+
 # Run loops with full rings, calls between them and cancellation; channels between tasks and fibers.
 test_loops_meet() {
   meets loops 1000
