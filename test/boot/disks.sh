@@ -44,7 +44,7 @@ test_diskperf_refuses() {
   truncate -s 1M "$work/image"
   local argument
   for argument in depth=0 depth=x depth=100000 cores=3 cores=0 bytes=1000 bytes=1073741824 seconds= mode=both write=perhaps \
-    disk=1 speed=9; do
+    disk=9 speed=9; do
     run diskperf --net none --cores 2 --disk "$work/image" --disk-model nvme --args "$argument"
     expect_status 2
     expect_text "diskperf: "
