@@ -86,7 +86,7 @@ exo::task<void> message_and_print() {
   for (exo::u32 core = 0; core < exo::core_count(); ++core) loops.push_back(exo::list_counters(core, exo::all_counters()[core]));
   (void)exo::try_post(exo::core_id{1}, [] {});
   auto const &other = exo::all_counters()[1];
-  while (other.messages == 0 || other.turns == 0) co_await exo::delay(std::chrono::milliseconds(1));
+  while (other.messages == 0 || other.turns == 0) std::ignore = co_await exo::delay(std::chrono::milliseconds(1));
   exo::print_counters();
   exo::trace::print();
 }
