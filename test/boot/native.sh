@@ -144,7 +144,7 @@ int main() {
 TEXT
   truncate -s 4096 "$work/disk"
   run "$program_file" --native --disk "$work/disk"
-  expect_text 'features 2 write 1 flush 1'
+  expect_text 'features 14 write 1 flush 1'
   command=$(./run_x86-64.sh "$program_file" --native --disk "$work/disk" --print) || fail "$command"
   mount_read_only() {
     mount --bind "$work/disk" "$work/disk" && mount -o remount,bind,ro "$work/disk" || fail "nothing can be mounted"

@@ -21,10 +21,11 @@ messages() {
 # late, that its other end is open.
 pinged() {
   local report left
-  for ((left = 100; left > 0; left--)); do
+  for ((left = 600; left > 0; left--)); do
     [[ $(ip link show exo0) != *'state UP'* ]] || break
     sleep 0.1
   done
+  [ "$left" -gt 0 ] || fail "exo0 does not come up: $(ip link show exo0)"
   report=$(ping -n -q -W 5 "$@" 10.0.2.15) && [[ $report == *' 0% packet loss'* ]] || fail "$report"
 }
 
