@@ -99,6 +99,7 @@ int main() {
     forks_are_stolen();
   }
   results_are_right();
+  system_heap.collect();
   that(system_pages.free().bytes + (64 << 10) > free, "pages are lost");
   return verdict();
 }
