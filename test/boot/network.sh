@@ -105,16 +105,21 @@ test_vmxnet3() {
   header_nic vmxnet3
 }
 
-# bochs_ne2000 PROGRAM_FILE LINE: a program answers in Bochs, whose NE2000 is a PCI function or an ISA card.
-bochs_ne2000() {
+# bochs_answers PROGRAM_FILE LINE CARD: a program answers in Bochs with this NIC, on the TAP device.
+bochs_answers() {
   build/image disk "$1" "ip=10.0.2.15/24 port=7 quit" "$work/boot.img" || fail "no image"
   ln -s serial "$work/console"
   bochs_lines="$2
-ne2k: enabled=1, ioaddr=0x300, irq=9, mac=52:54:00:12:34:57, ethmod=tuntap, ethdev=/dev/net/tun:exo0, script="
+$3, mac=52:54:00:12:34:57, ethmod=tuntap, ethdev=/dev/net/tun:exo0, script="
   bochs_boot "$work/boot.img" 1 &
   machine=$!
   answers_one_by_one
   quits
+}
+
+# bochs_ne2000 PROGRAM_FILE LINE: its NE2000 is a PCI function or an ISA card.
+bochs_ne2000() {
+  bochs_answers "$1" "$2" "ne2k: enabled=1, ioaddr=0x300, irq=9"
 }
 
 ne2000_pci_in_bochs() {
@@ -263,4 +268,23 @@ CPP
 
 test_tap_with_segments() {
   in_network segments
+}
+
+# Bochs' e1000, which the core drives: its calls, each refusal too, and the wire.
+test_e1000_calls_in_bochs() {
+  build/image disk "$(./build_x86-64.sh test/contract/nic.cpp | sed 's/img$/bin/')" "" "$work/boot.img" || fail "no image"
+  bochs_lines="pci: enabled=1, chipset=i440fx, slot1=e1000
+e1000: enabled=1, mac=52:54:00:12:34:57, ethmod=null, ethdev=none, bootrom=none
+debug: action=ignore, unmapped=report"
+  bochs_boot "$work/boot.img" 1
+  grep -q 'write to 00f5 = 00' "$work/bochs.log" || fail "its status is not 0: $output"
+}
+
+e1000_in_bochs() {
+  bochs_answers "$(./build_x86-64.sh echo | sed 's/img$/bin/')" "pci: enabled=1, chipset=i440fx, slot1=e1000" \
+    "e1000: enabled=1, bootrom=none"
+}
+
+test_e1000_in_bochs() {
+  in_network e1000_in_bochs
 }
