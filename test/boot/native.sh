@@ -395,9 +395,19 @@ test_forward() {
   in_network native_forward
 }
 
+# echo_as_nobody NET: runs echo as a user without rights; sets `output` and `status`.
+echo_as_nobody() {
+  local command
+  command=$(./run_x86-64.sh echo --native --net "$1" --print) || fail "$command"
+  cp build/apps/echo.native.elf "$work/echo"
+  chmod 711 "$work"
+  command=${command//$PWD\/build\/apps\/echo.native.elf/$work/echo}
+  output=$(eval "setpriv --reuid 65534 --clear-groups $command" 2>&1)
+  status=$?
+}
+
 # A packet socket at one end of a wire of Linux: what it receives has checksums that nobody has filled in.
 packet_echo() {
-  local command
   ip address flush dev exo0
   ip link add exo1 type veth peer name exo2
   ip address add 10.0.2.2/24 dev exo1
@@ -406,12 +416,7 @@ packet_echo() {
   boot echo --native --net packet:exo2 --args "ip=10.0.2.15/24 port=7 quit"
   answers_everything
   [ "$(id -u)" -eq 0 ] || return 0
-  command=$(./run_x86-64.sh echo --native --net packet:exo2 --print) || fail "$command"
-  cp build/apps/echo.native.elf "$work/echo"
-  chmod 711 "$work"
-  command=${command//$PWD\/build\/apps\/echo.native.elf/$work/echo}
-  output=$(eval "setpriv --reuid 65534 --clear-groups $command" 2>&1)
-  status=$?
+  echo_as_nobody packet:exo2
   expect_status 2
   expect_text "the interface 'exo2' may not be used"
   expect_text "Run as root"
@@ -471,12 +476,7 @@ bad_tap() {
   ip link add exo1 type bridge
   refused "is not a TAP device" echo --native --net tap:exo1
   [ "$(id -u)" -eq 0 ] || return 0
-  command=$(./run_x86-64.sh echo --native --net tap:exo0 --print) || fail "$command"
-  cp build/apps/echo.native.elf "$work/echo"
-  chmod 711 "$work"
-  command=${command//$PWD\/build\/apps\/echo.native.elf/$work/echo}
-  output=$(eval "setpriv --reuid 65534 --clear-groups $command" 2>&1)
-  status=$?
+  echo_as_nobody tap:exo0
   expect_status 2
   expect_text "Run as root"
 }

@@ -6,6 +6,7 @@
 // boot: --native --disk "$work/disk$(truncate -s 1M "$work/disk")"
 // boot: --sim --disk "$work/disk$(truncate -s 1M "$work/disk")"
 #include "../boot/check.hpp"
+#include "array_calls.hpp"
 
 #include <algorithm>
 
@@ -80,25 +81,12 @@ void closed_refuses() {
   calling(core().disk_close).refuses(error::closed, 0);
 }
 
-template <typename Entry>
-void array_refuses(i64 (*routine)(u32, u32, Entry *, u32), Entry *array) {
-  auto const call = calling(routine);
-  for (u32 const none : {disk_count(), 16u, 0x80000000u, ~0u}) call.refuses(error::no_such, none, 0, array, 1);
-  for (u32 const queue : {1u, 255u, 0x80000000u, ~0u}) call.refuses(error::no_such, 0, queue, array, 1);
-  call.refuses(error::pointer, 0, 0, nullptr, 1);
-  call.refuses(error::pointer, 0, 0, nullptr, 0);
-  for (u32 const off : {1u, 2u, 4u, 7u}) {
-    call.refuses(error::pointer, 0, 0, reinterpret_cast<Entry *>(address(array) + off), 1);
-  }
-  call.gives(0, 0, 0, array, 0);
-}
-
 void queue_refuses() {
   disk_op two[2] = {operation(1), operation(2)};
   disk_op const *const ops = two;
   completion done{};
-  array_refuses(core().disk_submit, ops);
-  array_refuses(core().disk_reap, &done);
+  array_refuses(core().disk_submit, disk_count(), ops);
+  array_refuses(core().disk_reap, disk_count(), &done);
   for (u32 const none : {disk_count(), 0x80000000u, ~0u}) {
     calling(core().disk_arm).refuses(error::no_such, none, 0);
     calling(core().disk_close).refuses(error::no_such, none);

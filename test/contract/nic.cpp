@@ -5,6 +5,7 @@
 // boot: --net user --nic-model e1000e
 // boot: --sim --net wire
 #include "../boot/check.hpp"
+#include "array_calls.hpp"
 
 #include <algorithm>
 
@@ -72,27 +73,14 @@ void closed_refuses() {
   calling(core().nic_link).refuses(error::closed, 0);
 }
 
-template <typename Entry>
-void array_refuses(i64 (*routine)(u32, u32, Entry *, u32), Entry *array) {
-  auto const call = calling(routine);
-  for (u32 const none : {1u, 16u, 0x80000000u, ~0u}) call.refuses(error::no_such, none, 0, array, 1);
-  for (u32 const queue : {1u, 128u, 0x80000000u, ~0u}) call.refuses(error::no_such, 0, queue, array, 1);
-  call.refuses(error::pointer, 0, 0, nullptr, 1);
-  call.refuses(error::pointer, 0, 0, nullptr, 0);
-  for (u32 const off : {1u, 2u, 4u, 7u}) {
-    call.refuses(error::pointer, 0, 0, reinterpret_cast<Entry *>(address(array) + off), 1);
-  }
-  call.gives(0, 0, 0, array, 0);
-}
-
 void queue_refuses() {
   frame two[2] = {packet(1), packet(2)};
   frame const *const frames = two;
   completion done{};
-  array_refuses(core().nic_tx, frames);
-  array_refuses(core().nic_tx_reap, &done);
-  array_refuses(core().nic_rx_post, frames);
-  array_refuses(core().nic_rx_reap, two);
+  array_refuses(core().nic_tx, 1u, frames);
+  array_refuses(core().nic_tx_reap, 1u, &done);
+  array_refuses(core().nic_rx_post, 1u, frames);
+  array_refuses(core().nic_rx_reap, 1u, two);
   for (u32 const none : {1u, 0x80000000u, ~0u}) {
     calling(core().nic_arm).refuses(error::no_such, none, 0, ring_rx);
     calling(core().nic_arm).refuses(error::no_such, 0, none, ring_rx);
