@@ -466,7 +466,6 @@ test_overlapping_disk() {
 }
 
 bad_tap() {
-  local command
   boot echo --native --net tap:exo0
   wait_for "$work/console" 10.0.2.15 60
   refused "is in use by another program" echo --native --net tap:exo0
