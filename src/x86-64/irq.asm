@@ -28,6 +28,7 @@ IOAPIC_DATA         equ 0x10                    ; the register that was chosen a
 IOAPIC_VERSION      equ 1
 IOAPIC_PIN          equ 0x10                    ; two registers each
 PIN_LOW             equ 1 << 13
+PIN_REMOTE_IRR      equ 1 << 14
 PIN_LEVEL           equ 1 << 15
 PIN_MASKED_BIT      equ 16
 PIN_APIC_SHIFT      equ 24
@@ -236,7 +237,11 @@ irq_line:
                 mov     [rsi + waiter.apic], r9d
                 xor     edi, edx
                 mov     [rdi], edx
-                mov     dword [rdi + IOAPIC_DATA], 1 << PIN_MASKED_BIT  ; and edge-triggered: ends what waits for an EOI
+                mov     eax, [rdi + IOAPIC_DATA]
+                and     eax, PIN_REMOTE_IRR     ; interrupts of it wait for an EOI, which a new vector would not get: edge-
+                add     eax, eax                ; triggered for a moment ends that, and the core in question tells all
+                xor     eax, PIN_LEVEL | 1 << PIN_MASKED_BIT
+                mov     [rdi + IOAPIC_DATA], eax
                 inc     edx
                 mov     [rdi], edx
                 mov     [rdi + IOAPIC_DATA], r9d
