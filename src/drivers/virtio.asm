@@ -29,6 +29,7 @@ VIRTIO_FEATURES_OK      equ 8
 VIRTIO_AGREED           equ VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK
 VIRTIO_RUN              equ VIRTIO_AGREED | VIRTIO_DRIVER_OK
 VIRTIO_WAIT_US          equ 1000000
+VIRTIO_F_VERSION_1      equ 1 << 0              ; of the upper 32
 
 ; The driver's part of struct device.
 struc virtio
@@ -41,14 +42,14 @@ struc virtio
 .isr:                   resq 1                  ; what lets go of its interrupt line, with MMIO; 0: it has messages
 .gsi:                   resq 1                  ; of the line, where it is no PCI function's; else 0
 .config:                resq 2
-.features:              resd 1                  ; lower 32 bits, as agreed at open
+.features:              resq 1                  ; as agreed at open
 endstruc
 VIRTIO_PLACES_NEEDED    equ 1 << VIRTIO_CAP_COMMON | 1 << VIRTIO_CAP_NOTIFY | 1 << VIRTIO_CAP_ISR | \
                           1 << VIRTIO_CAP_CONFIG
 
 ; What virtio_open has to know of a driver; it lies before the driver's table of routines.
-struc virtio_driver, -8
-.features:              resd 1                  ; lower feature bits that it can use
+struc virtio_driver, -12
+.features:              resq 1                  ; feature bits that it can use
 .flags:                 resb 1                  ; of the slots' header descriptors, and what changes from ring to ring
 .header_bytes:          resb 1
 .slot_descs:            resb 1                  ; descriptors of a slot, 2 or 4
@@ -256,6 +257,9 @@ virtio_open:
                 pop     rsi
                 pop     rcx
                 js      .failed
+                xor     r10d, r10d              ; the lower half of the features, then the upper one
+.features:
+                mov     eax, r10d
                 call    virtio_put
                 dw      REG_DEVICE_SELECT
                 call    virtio_put
@@ -263,16 +267,14 @@ virtio_open:
                 call    virtio_get
                 dw      REG_DEVICE_FEATURES
                 mov     edx, [r8 + device.driver]
-                and     eax, [rdx + virtio_driver.features]
-                mov     [r8 + virtio.features], eax
+                and     eax, [rdx + virtio_driver.features + r10 * 4]
+                mov     [r8 + virtio.features + r10 * 4], eax
                 call    virtio_put
                 dw      REG_DRIVER_FEATURES
-                push    1                       ; the upper half: VIRTIO_F_VERSION_1
-                pop     rax
-                call    virtio_put
-                dw      REG_DRIVER_SELECT
-                call    virtio_put
-                dw      REG_DRIVER_FEATURES
+                xor     r10d, 1
+                jnz     .features
+                shr     eax, 1                  ; VIRTIO_F_VERSION_1
+                jnc     .unsupported
                 mov     r9b, VIRTIO_AGREED
                 call    virtio_say
                 call    virtio_status

@@ -46,7 +46,7 @@ struc virtio_blk_range, slot.status + 1
 endstruc
 VIRTIO_BLK_RANGE_BYTES  equ 16
 
-                dd      VIRTIO_BLK_FEATURES     ; struct virtio_driver
+                dd      VIRTIO_BLK_FEATURES, VIRTIO_F_VERSION_1         ; struct virtio_driver
                 db      DESC_NEXT, virtio_blk_header_size, BLK_SLOT_DESCS, 0
 virtio_blk_driver:                              ; struct disk_driver
                 dw      virtio_start - core_start_phys, virtio_close - core_start_phys
