@@ -13,7 +13,7 @@ VIRTIO_BLK_F_DISCARD_BIT equ 13
 VIRTIO_BLK_F_ZEROES_BIT equ 14
 VIRTIO_BLK_FEATURES     equ VIRTIO_BLK_F_SEG_MAX | 1 << VIRTIO_BLK_F_RO_BIT | VIRTIO_BLK_F_BLK_SIZE | \
                             1 << VIRTIO_BLK_F_FLUSH_BIT | VIRTIO_BLK_F_TOPOLOGY | VIRTIO_BLK_F_MQ | \
-                            1 << VIRTIO_BLK_F_DISCARD_BIT | 1 << VIRTIO_BLK_F_ZEROES_BIT
+                            1 << VIRTIO_BLK_F_DISCARD_BIT | 1 << VIRTIO_BLK_F_ZEROES_BIT | 1 << VIRTIO_F_EVENT_IDX_BIT
 BLK_SECTOR_BYTES        equ 512
 BLK_SLOT_SHIFT          equ 2                   ; four descriptors
 BLK_SLOT_DESCS          equ 1 << BLK_SLOT_SHIFT

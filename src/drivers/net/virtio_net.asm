@@ -12,7 +12,8 @@ VIRTIO_NET_F_STATUS     equ 1 << 16
 VIRTIO_NET_F_CTRL_VQ    equ 1 << 17
 VIRTIO_NET_F_MQ_BIT     equ 22                  ; which goes with CTRL_VQ (§5.1.3.1)
 VIRTIO_NET_FEATURES     equ VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_MTU | VIRTIO_NET_F_MAC | \
-                            3 << VIRTIO_NET_F_TSO4_BIT | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_CTRL_VQ | 1 << VIRTIO_NET_F_MQ_BIT
+                            3 << VIRTIO_NET_F_TSO4_BIT | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_CTRL_VQ | \
+                            1 << VIRTIO_NET_F_MQ_BIT | 1 << VIRTIO_F_EVENT_IDX_BIT
 VIRTIO_NET_F_RSS        equ 1 << 28             ; of the upper 32
 VIRTIO_NET_CTRL_MQ      equ 4                   ; class 4, command 0: number of pairs
 VIRTIO_NET_CTRL_MQ_RSS  equ 1                   ; command 1: that, and which flow goes where
