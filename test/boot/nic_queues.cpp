@@ -20,6 +20,7 @@
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <string_view>
 
 using namespace check;
 
@@ -415,7 +416,7 @@ int main(int argc, char **argv) {
   that(std::memcmp(record(0).mac, record(1).mac, 6) != 0, "both NICs have one address");
 
   open_both();
-  bool const once = argc == 2 && std::strcmp(argv[1], "once") == 0;
+  bool const once = argc == 2 && std::string_view(argv[1]) == "once";
   if (argc == 2 && !once) {
     std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), flood_frames);
     floods();

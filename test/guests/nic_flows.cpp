@@ -101,8 +101,7 @@ nic open_nic(u32 number, u32 queues, buffer *buffers) {
   auto const rings = pages::take(nic::ring_bytes(info().nics[number], queues, depth))->release();
   auto card = nic::open(number, queues, depth, rings);
   if (!card) panic("NIC {} does not open with {} queues: {}", number, queues, card.error());
-  // In turns: a frame that finds no buffer in its queue keeps QEMU from the one of its TAP device until that one gets more.
-  for (u32 at = 0; at < queues * depth; ++at) post(number, at % queues, buffers[at].bytes);
+  for (u32 at = 0; at < queues * depth; ++at) post(number, at / depth, buffers[at].bytes);
   return std::move(*card);
 }
 

@@ -244,17 +244,18 @@ virtio_net_open:
                 mov     eax, [rax + virtio_net_config.hash_types]
                 and     eax, RSS_TYPES
                 stosd
-                mov     eax, RSS_ENTRIES - 1    ; what has no hash goes to queue 0
+                mov     al, RSS_ENTRIES - 1     ; what has no hash goes to queue 0
                 stosd
-                lea     ebx, [rcx - 1]
-                xor     eax, eax
-                mov     dl, RSS_ENTRIES
-.entry:
-                dec     eax                     ; all queues, over and over again
-                cmovs   eax, ebx
+                cdq
+                xchg    eax, edx
+.entry:                                         ; all queues, over and over again
+                dec     eax
+                jns     .queue
+                lea     eax, [rcx - 1]
+.queue:
                 stosw
                 dec     dl
-                jnz     .entry
+                jns     .entry
                 mov     eax, ecx
                 stosw
                 mov     al, RSS_KEY_BYTES
