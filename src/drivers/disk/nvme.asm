@@ -4,9 +4,9 @@
 ;
 ;     0       submission queue     128 commands of 64 bytes
 ;     8,192   completion queue     128 completions of 16 bytes
-;     11,152  struct ring
-;     11,264  slots                16 bytes for each operation in flight: its completion, should it succeed
-;     12,288  page lists           512 bytes for each slot
+;     12,192  struct ring          the part of it that NVMe has
+;     12,288  slots                512 bytes for each operation in flight: its completion, should it succeed, and its
+;                                  list of pages
 ;
 ; A queue has twice as many entries as operations can be in flight, so that it is never full. A command's identifier is its
 ; slot's number. Which slots are free is a mask: whatever a device completes, none is freed twice.
@@ -20,7 +20,7 @@
 NVME_CLASS              equ 0x010802
 NVME_REGISTERS_SHIFT    equ 13                  ; of their bytes, at least
 NVME_CAP_UNUSABLE       equ 0x000f000f          ; upper half: doorbells that are not packed, pages of more than 4 KiB
-NVME_CAP_TIMEOUT_US     equ 500000
+NVME_CAP_TIMEOUT_BIT    equ 24                  ; first of the field, which has units of 500 ms
 NVME_CC_ENABLE          equ 4 << 20 | 6 << 16 | 1       ; completions of 16 bytes, commands of 64
 NVME_ADMIN_DELETE       equ 0                   ; a submission queue, and with NVME_ADMIN_OTHER a completion queue
 NVME_ADMIN_CREATE       equ 5                   ; the other way round
@@ -35,8 +35,8 @@ NVME_ZERO               equ 8
 NVME_DISCARD            equ 9
 NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
 NVME_DEPTH_MAX          equ 64
-NVME_LIST_SHIFT         equ 9
-NVME_BYTES_MAX          equ (1 << NVME_LIST_SHIFT) / 8 * PAGE_BYTES     ; of an operation: the first page and a full list
+NVME_SLOT_SHIFT         equ 9
+NVME_PAGES_MAX          equ ((1 << NVME_SLOT_SHIFT) - completion_size) / 8      ; of an operation, and the one it begins in
 NVME_PHASE_BIT          equ 16                  ; in the last dword of a completion
 NVME_STATUS_SHIFT       equ 17                  ; likewise
 NVME_IDENTIFIED         equ CORE_END_PHYS       ; namespace, controller, list of namespaces: pages that are free at boot
@@ -92,28 +92,29 @@ endstruc
 struc nvme
                         resb device.own
 .controller:            resq 1
+.read:                  resd 1                  ; NVME_READ: first 8 bytes of a read command
 .namespace:             resd 1
 .first:                 resd 1                  ; its first queue
 endstruc
-NVME_SLOTS              equ ring.mask           ; their number - 1; all in the order in which nvme_open fills them in
+NVME_SLOTS              equ ring.mask           ; their number - 1; these in the order in which nvme_open fills them in
 NVME_NUMBER             equ ring.not_slot
 NVME_FREE               equ ring.free_end       ; bits of the slots that are free: r9
-NVME_DOORBELL           equ ring.used
-NVME_READ_ALL           equ ring.desc           ; first 8 bytes of a read command
+NVME_DOORBELL           equ ring.record
+NVME_MASK               equ ring.op             ; behind its MSI-X entry, which ends with the control word
+NVME_ARMED              equ ring.op_bytes
 NVME_PHASE              equ ring.data_flags     ; in the phase bit: 0 if it is 1 in completions to come
-NVME_ARMED              equ ring.bytes_min
-NVME_MASK               equ ring.bytes_span     ; behind its MSI-X entry, which ends with the control word
 
-; A queue's memory, from the address that routines have.
-struc nvme_queue, -0x2c00
+; A queue's memory, from the address that routines have. A slot is reached from its list.
+struc nvme_queue, -(12288 + completion_size)
 .commands:              resb NVME_DEPTH_MAX * 2 << NVME_COMMAND_SHIFT
 .completions:           resb NVME_DEPTH_MAX * 2 << COMPLETION_SHIFT
-                        resb -$                 ; struct ring at the end
-.slots:                 resb NVME_DEPTH_MAX << COMPLETION_SHIFT
-.lists:
+                        resb -$ - completion_size       ; struct ring at the end
+.slots:
+.completion:            resb completion_size    ; of the first slot
+.list:
 endstruc
 NVME_QUEUE_BIT          equ 13                  ; of the bytes of .commands
-NVME_DEPTH_BYTES        equ (nvme_queue_size + (DEPTH_MIN << NVME_LIST_SHIFT)) / DEPTH_MIN     ; for the least depth, as for others
+NVME_DEPTH_BYTES        equ (12288 + (DEPTH_MIN << NVME_SLOT_SHIFT)) / DEPTH_MIN        ; for the least depth, as for others
 
 nvme_driver:                                    ; struct disk_driver
                 dw      nvme_open - core_start_phys, nvme_close - core_start_phys
@@ -147,16 +148,15 @@ nvme_start.none:
 ; -----------------------------------------------------------------------------
 ; Starts a controller and registers its namespaces.
 ;
-; IN    r12  pci_record     rbp  near_variables
+; IN    r12, rbx  pci_record     edi  its function     rbp  near_variables
 ; USES  all but r12
 nvme_start:
-                mov     edi, [r12 + pci_record.function]
                 call    pci_use
-                movzx   r14d, word [r12 + pci_record.msix_count]
+                movzx   r14d, word [rbx + pci_record.msix_count]
                 sub     r14d, 2
                 jb      .none
-                mov     rsi, [r12 + pci_record.bar]
-                mov     eax, [r12 + pci_record.bar_bytes]
+                mov     rsi, [rbx + pci_record.bar]
+                mov     eax, [rbx + pci_record.bar_bytes]
                 shr     eax, NVME_REGISTERS_SHIFT
                 jz      .none                   ; (ports have bit 0 set and are few)
                 test    dword [rsi + nvme_registers.cap + 4], NVME_CAP_UNUSABLE
@@ -171,14 +171,15 @@ nvme_start:
                 push    (2 << NVME_COMMAND_SHIFT) / 4
                 pop     rcx
                 rep     stosd
+                mov     eax, [rbx + pci_record.function]
                 mov     ebx, edi
-                mov     eax, [r12 + pci_record.function]
                 stosd
-                shr     edx, 24                 ; timeout
-                inc     edx
-                imul    eax, edx, NVME_CAP_TIMEOUT_US
+                bts     edx, NVME_CAP_TIMEOUT_BIT       ; half a second at least
+                shr     edx, NVME_CAP_TIMEOUT_BIT - 19  ; 2^19 microseconds are not less than the unit
+                xchg    eax, edx
                 stosd                           ; patience_us
-                lea     rax, [rsi + nvme_registers.doorbells]
+                xchg    rax, rsi
+                or      ah, nvme_registers.doorbells >> 8       ; they lie at a multiple of their size
                 stosq
                 call    nvme_enable
                 js      .none
@@ -188,7 +189,7 @@ nvme_start:
                 push    2                       ; the active namespaces
                 pop     rcx
                 call    nvme_identify_all
-                mov     r13d, esi
+                mov     r15d, esi
                 push    NVME_FEATURE_QUEUES
                 pop     rcx
                 mov     r9d, (DEVICE_QUEUES_MAX - 1) * 0x10001
@@ -199,42 +200,41 @@ nvme_start:
                 cmp     eax, r14d
                 cmova   eax, r14d
                 inc     eax
-                xor     ecx, ecx
-.count:                                         ; (a list of none counts as one)
-                inc     ecx
-                cmp     ecx, eax
-                jae     .counted
-                cmp     dword [r13 + rcx * 4], 0
-                jne     .count
-.counted:
-                xor     edx, edx
-                mov     [r13 + rcx * 4], edx    ; there is none behind these
+                mov     ecx, eax
+                push    rax
+                lea     edi, [r15 + 4]          ; (a list of none counts as one)
+                xor     eax, eax
+                repne   scasd
+                mov     [rdi - 4], eax          ; there is none behind these
+                pop     rax
+                sub     ecx, eax
+                neg     ecx
+                cdq
                 div     ecx
                 xchg    r14d, eax               ; queues of each
                 push    1
-                pop     r15                     ; first queue
+                pop     r13                     ; first queue
                 jmp     .namespace
 
 .registered:
                 ret
 
 .next:
-                add     r13d, 4
-                add     r15d, r14d
+                add     r15d, 4
+                add     r13d, r14d
 .namespace:
                 xor     ecx, ecx
-                mov     edx, [r13]
+                mov     edx, [r15]
                 test    edx, edx
                 jz      .registered
                 call    nvme_identify
                 mov     al, [rsi + 26]          ; the format it has
                 and     eax, 15
                 mov     ecx, [rsi + 128 + rax * 4]
-                test    cx, cx
-                jnz     .next                   ; with metadata
-                shr     ecx, 16
-                lea     eax, [rcx - 9]          ; the block's size, as a power of two
-                cmp     al, 12 - 9
+                bswap   ecx
+                shr     ecx, 8                  ; the block's size, as a power of two; above it bytes of metadata
+                lea     eax, [rcx - 9]
+                cmp     eax, 12 - 9
                 ja      .next
                 push    rsi
                 lea     edi, [VAR(info + machine_info.disks)]
@@ -247,18 +247,20 @@ nvme_start:
                 mov     dword [rbx + device.driver], nvme_driver
                 lea     edi, [rbx + device.own]
                 stosq                           ; controller
-                mov     edx, [r13]
                 xchg    eax, edx
+                push    NVME_READ
+                pop     rax
+                stosd                           ; read
+                mov     eax, [r15]
                 stosd                           ; namespace
-                mov     eax, r15d
+                mov     eax, r13d
                 stosd                           ; first
                 mov     edi, [rbx + device.record]
                 scasd                           ; (over the function)
                 mov     ebx, edx
                 mov     edx, NVME_IDENTIFIED + PAGE_BYTES + 512 ; of the controller
-                mov     al, [rsi + 99]
-                shr     al, 1                   ; write protected
                 mov     al, [rdx + 525 - 512]   ; volatile write cache
+                shr     byte [rsi + 99], 1      ; write protected
                 adc     al, al                  ; disk_write_cache, disk_read_only
                 xor     al, [rdx + 520 - 512]   ; optional commands
                 and     al, 3
@@ -274,18 +276,18 @@ nvme_start:
                 movzx   eax, word [rsi + 46 - 8]        ; optimal boundary
                 shl     eax, cl
                 xchg    eax, esi
-                push    NVME_BYTES_MAX / PAGE_BYTES
+                push    NVME_PAGES_MAX
                 pop     rax
                 stosd                           ; entry_max
+                shl     eax, 12
                 mov     dh, NVME_IDENTIFIED + PAGE_BYTES >> 8 & 0xff
                 mov     cl, [rdx + 77]          ; pages of a transfer, as a power of two
-                dec     cl                      ; 0: any
+                dec     ecx                     ; 0: any
                 cmp     cl, 5
-                jb      .bytes
-                mov     cl, 5                   ; NVME_BYTES_MAX
-.bytes:
+                jae     .bytes
                 mov     eax, 2 * PAGE_BYTES
                 shl     eax, cl
+.bytes:
                 stosd                           ; bytes_max
                 push    3
                 pop     rax
@@ -328,7 +330,7 @@ nvme_enable:
                 jmp     nvme_wait.ready
 nvme_stop:
                 mov     rsi, [rbx + nvme_controller.doorbells]
-                sub     rsi, nvme_registers.doorbells - nvme_registers.csts
+                xor     si, nvme_registers.doorbells ^ nvme_registers.csts      ; (as above)
                 and     dword [rsi + nvme_registers.cc - nvme_registers.csts], 0
 
 ; -----------------------------------------------------------------------------
@@ -439,11 +441,12 @@ nvme_open:
                 js      nvme_admin.done
 .queue:
                 push    rsi
+                lea     r10, [r11 - nvme_queue]
+                imul    ecx, ebp, NVME_DEPTH_BYTES / 8
                 mov     rdi, r11
-                mov     ecx, nvme_queue_size / 8
                 xor     eax, eax
                 rep     stosq
-                lea     r10, [r11 - nvme_queue]
+                push    rdi                     ; the next queue's memory
                 mov     edx, [r8 + device.queues]
                 inc     dword [r8 + device.queues]
                 mov     eax, edx
@@ -459,26 +462,17 @@ nvme_open:
                 sub     ecx, ebp                ; (from 0, modulo 64)
                 shr     rax, cl
                 stosq                           ; NVME_FREE
-                mov     rax, [r8 + device.record]
-                stosq                           ; record
                 mov     rax, [rbx + nvme_controller.doorbells]
                 lea     rax, [rax + rdx * 8]
                 stosq                           ; NVME_DOORBELL
-                push    NVME_READ
-                pop     rax
-                stosd                           ; NVME_READ_ALL
-                mov     eax, [r8 + nvme.namespace]
-                stosd
                 push    NVME_ADMIN_CREATE
                 pop     rax
                 call    nvme_queues
+                pop     r11
                 pop     rsi
                 js      .failed
-                imul    eax, ebp, NVME_DEPTH_BYTES
-                add     r11, rax
                 cmp     [r8 + device.queues], esi
                 jb      .queue
-                xor     eax, eax
                 ret
 .failed:
                 push    rax
@@ -517,124 +511,6 @@ nvme_close:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi ring, rdx ops, ecx count
-; OUT   rax as disk_submit
-nvme_submit:
-                call    ring_begin
-                mov     r8, [rsi + ring.record]
-                jmp     .next
-.publish:
-                mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
-                xor     edi, edi
-                jmp     nvme_end
-.range:
-                pop     rax
-                push    -error_range
-                pop     rax
-.refused:                                       ; nothing is known of what was built
-                pop     rdx
-                jmp     ring_leave
-.other:
-                mov     byte [rbx + nvme_command.opcode], NVME_WRITE
-                push    0                       ; (leaves the flags)
-                pop     rax
-                mov     [rsi + rcx + completion.bytes], eax
-                je      .pages
-                mov     byte [rbx + nvme_command.opcode], NVME_ZERO
-                cmp     byte [rdx + disk_op.kind], disk_zero
-                je      .queued
-                mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
-                xchg    [rbx + nvme_command.cdw12], eax
-                cmp     byte [rdx + disk_op.kind], disk_flush
-                je      .queued
-                mov     byte [rbx + nvme_command.opcode], NVME_DISCARD
-                shl     ecx, NVME_LIST_SHIFT - COMPLETION_SHIFT
-                lea     rdi, [rsi + rcx + nvme_queue.lists]     ; one range: no attributes, blocks, the first block
-                mov     [rbx + nvme_command.prp1], rdi
-                inc     eax
-                shl     rax, 32
-                stosq
-                push    NVME_DISCARD_BIT
-                pop     rax
-                shl     rax, 32
-                xchg    [rbx + nvme_command.cdw10], rax         ; ranges - 1, and cdw11
-                stosq
-                jmp     .queued
-.next:
-                cmp     rdx, r11
-                jae     .publish
-                test    r9, r9
-                jz      .publish
-                call    disk_check
-                jc      .refused
-                bsf     rcx, r9
-                btr     r9, rcx
-                lea     rbx, [rsi + r10 * 2 + nvme_queue.commands]
-                push    qword [rsi + NVME_READ_ALL]
-                pop     qword [rbx + nvme_command.opcode]       ; and namespace
-                mov     [rbx + nvme_command.id], cx
-                shl     ecx, COMPLETION_SHIFT
-                push    qword [rdx + disk_op.cookie]
-                pop     qword [rsi + rcx + completion.cookie]
-                push    qword [rdx + disk_op.block]
-                pop     qword [rbx + nvme_command.cdw10]
-                dec     eax                     ; the field counts from 0
-                mov     [rbx + nvme_command.cdw12], eax
-                shl     rdi, 32
-                mov     [rsi + rcx + completion.status], rdi    ; and bytes
-                cmp     byte [rdx + disk_op.kind], disk_write
-                jae     .other
-.pages:
-                mov     rax, [rdx + disk_op.address]
-                mov     [rbx + nvme_command.prp1], rax
-                mov     ecx, [rdx + disk_op.bytes]
-                add     rcx, rax
-                or      ax, PAGE_BYTES - 1
-                inc     rax
-                cmp     rax, rcx
-                jb      .list
-                cmp     byte [rdx + disk_op.flags], 0
-                jne     .list
-.queued:
-                add     rdx, disk_op_size
-.listed:
-                add     r10d, nvme_command_size / 2
-                btr     r10d, NVME_QUEUE_BIT - 1
-                jmp     .next
-
-.list:                                          ; rax: the next page, rcx: end of the entry
-                movzx   edi, word [rbx + nvme_command.id]
-                shl     edi, NVME_LIST_SHIFT
-                lea     rdi, [rsi + rdi + nvme_queue.lists]
-                push    rdi
-.page:
-                cmp     rax, rcx
-                jae     .entry
-                stosq
-                add     rax, PAGE_BYTES
-                jmp     .page
-.entry:
-                add     rdx, disk_op_size
-                cmp     byte [rdx - disk_op_size + disk_op.flags], 0
-                je      .end
-                mov     rax, [rdx + disk_op.address]
-                or      ecx, eax
-                test    cx, PAGE_BYTES - 1
-                jnz     .range                  ; the entries do not join
-                mov     ecx, [rdx + disk_op.bytes]
-                add     rcx, rax
-                jmp     .page
-.end:
-                pop     rax
-                sub     edi, eax
-                cmp     edi, 8
-                ja      .put
-                mov     rax, [rax]              ; the second of two pages
-.put:
-                mov     [rbx + nvme_command.prp2], rax
-                jmp     .listed
-
-; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx completions, ecx count
 ; OUT   rax how many
 nvme_reap:
@@ -643,31 +519,31 @@ nvme_reap:
                 add     r11, rdx
                 shr     r11, 1                  ; completions have half the bytes of what ring_begin counts in
                 mov     r10d, [rsi + ring.used_index]
-                jmp     .first
 .next:
+                cmp     rdx, r11
+                jae     .done
                 mov     ecx, [rsi + r10 + nvme_queue.completions + nvme_completion.id]
                 xor     ecx, [rsi + NVME_PHASE]
                 movzx   eax, cx
-                shr     ecx, NVME_PHASE_BIT     ; status and phase: 1 if new and good
-                test    cl, 1
-                jz      .done
+                shr     ecx, NVME_STATUS_SHIFT
+                jnc     .done                   ; no new one
                 and     eax, [rsi + NVME_SLOTS]
                 bts     r9, rax
                 jc      .skip                   ; it is not in flight: not to be believed
-                shl     eax, COMPLETION_SHIFT
-                movups  xmm0, [rsi + rax]
+                shl     eax, NVME_SLOT_SHIFT
+                movups  xmm0, [rsi + rax + nvme_queue.completion]
                 movups  [rdx], xmm0
-                dec     ecx
-                jnz     .failed
+                jrcxz   .good
+                mov     eax, -error_io & 0xffffffff
+                mov     [rdx + completion.status], rax          ; and no bytes
 .good:
                 add     rdx, completion_size
 .skip:
                 add     r10d, completion_size
                 btr     r10d, NVME_QUEUE_BIT - NVME_COMMAND_SHIFT + COMPLETION_SHIFT
-                jc      .wrap
-.first:
-                cmp     rdx, r11
-                jb      .next
+                jnc     .next
+                btc     dword [rsi + NVME_PHASE], NVME_PHASE_BIT
+                jmp     .next
 .done:
                 mov     cl, COMPLETION_SHIFT
                 push    4
@@ -684,13 +560,104 @@ nvme_end:
                 mov     [rax + rdi], r10d
 .none:
                 jmp     ring_end
-nvme_reap.failed:
-                mov     eax, -error_io & 0xffffffff
-                mov     [rdx + completion.status], rax          ; and no bytes
-                jmp     nvme_reap.good
-nvme_reap.wrap:
-                btc     dword [rsi + NVME_PHASE], NVME_PHASE_BIT
-                jmp     nvme_reap.first
+
+; -----------------------------------------------------------------------------
+; IN    r8 device, esi ring, rdx ops, ecx count
+; OUT   rax as disk_submit
+nvme_submit:
+                call    ring_begin
+                movlps  xmm1, [r8 + nvme.read]
+                mov     r8, [r8 + device.record]
+                jmp     .next
+.publish:
+                mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
+                xor     edi, edi
+                jmp     nvme_end
+.range:
+                push    -error_range
+                pop     rax
+.refused:                                       ; nothing is known of what was built
+                pop     rdx
+                jmp     ring_leave
+.next:
+                cmp     rdx, r11
+                jae     .publish
+                bsf     rbp, r9
+                jz      .publish
+                call    disk_check
+                jc      .refused
+                btr     r9, rbp
+                lea     rbx, [rsi + r10 * 2 + nvme_queue.commands]
+                movlps  [rbx + nvme_command.opcode], xmm1       ; and namespace
+                mov     [rbx + nvme_command.id], bp
+                shl     ebp, NVME_SLOT_SHIFT
+                add     rbp, rsi                ; the slot's list
+                push    qword [rdx + disk_op.cookie]
+                pop     qword [rbp + nvme_queue.completion + completion.cookie]
+                push    qword [rdx + disk_op.block]
+                pop     qword [rbx + nvme_command.cdw10]
+                dec     eax                     ; the field counts from 0
+                mov     [rbx + nvme_command.cdw12], eax
+                mov     [rbp + nvme_queue.completion + completion.bytes], edi
+                cmp     byte [rdx + disk_op.kind], disk_write
+                jb      .pages
+                mov     byte [rbx + nvme_command.opcode], NVME_WRITE
+                push    0                       ; (leaves the flags)
+                pop     rax
+                mov     [rbp + nvme_queue.completion + completion.bytes], eax
+                jne     .other
+.pages:
+                mov     rax, [rdx + disk_op.address]
+                mov     [rbx + nvme_command.prp1], rax
+                mov     rdi, rbp
+.entry:                                         ; rax: its first byte
+                mov     ecx, [rdx + disk_op.bytes]
+                add     rcx, rax
+.page:
+                or      ax, PAGE_BYTES - 1
+                inc     rax
+                cmp     rax, rcx
+                jae     .end
+                stosq
+                jmp     .page
+.end:
+                cmp     byte [rdx + disk_op.flags], 0
+                je      .built
+                add     rdx, disk_op_size
+                mov     rax, [rdx + disk_op.address]
+                or      ecx, eax
+                test    cx, PAGE_BYTES - 1
+                jnz     .range                  ; the entries do not join
+                stosq
+                jmp     .entry
+.built:
+                sub     edi, ebp
+                cmp     edi, 8
+                cmovbe  rbp, [rbp]              ; the second of two pages
+                mov     [rbx + nvme_command.prp2], rbp
+.queued:
+                add     rdx, disk_op_size
+                add     r10d, nvme_command_size / 2
+                btr     r10d, NVME_QUEUE_BIT - 1
+                jmp     .next
+.other:
+                mov     byte [rbx + nvme_command.opcode], NVME_ZERO
+                cmp     byte [rdx + disk_op.kind], disk_zero
+                je      .queued
+                mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
+                xchg    [rbx + nvme_command.cdw12], eax
+                cmp     byte [rdx + disk_op.kind], disk_flush
+                je      .queued
+                mov     byte [rbx + nvme_command.opcode], NVME_DISCARD
+                mov     [rbx + nvme_command.prp1], rbp  ; one range: no attributes, blocks, the first block
+                inc     eax
+                shl     rax, 32
+                mov     [rbp], rax
+                xor     eax, eax
+                xchg    [rbx + nvme_command.cdw10], rax ; ranges - 1, and cdw11
+                mov     byte [rbx + nvme_command.cdw11], NVME_DISCARD_BIT
+                mov     [rbp + 8], rax
+                jmp     .queued
 
 ; -----------------------------------------------------------------------------
 ; Lets a ring interrupt this core, unless work is there already.
@@ -725,6 +692,6 @@ nvme_disarm:
                 shr     byte [rsi + NVME_ARMED], 1
                 jnc     .done
                 mov     rdi, [rsi + NVME_MASK]
-                mov     dword [rdi - 4], 1
+                or      dword [rdi - 4], 1
 .done:
                 ret
