@@ -9,7 +9,8 @@
 ;                                  list of pages
 ;
 ; A queue has twice as many entries as operations can be in flight, so that it is never full. A command's identifier is its
-; slot's number. Which slots are free is a mask: whatever a device completes, none is freed twice.
+; slot's number, with a bit above it. So no completion's last dword is 0, and it is made 0 when the completion is taken: what
+; is not 0 is new, whatever the phase. Which slots are free is a mask: whatever a device completes, none is freed twice.
 ;
 ; Admin commands are given one at a time, when a disk is opened or closed: disks of one controller are not opened or
 ; closed by two cores at once. A controller that does not answer one is disabled, which takes its queues from all its
@@ -37,9 +38,10 @@ NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
 NVME_DEPTH_MAX          equ 64
 NVME_SLOT_SHIFT         equ 9
 NVME_PAGES_MAX          equ ((1 << NVME_SLOT_SHIFT) - completion_size) / 8      ; of an operation, and the one it begins in
-NVME_PHASE_BIT          equ 16                  ; in the last dword of a completion
-NVME_STATUS_SHIFT       equ 17                  ; likewise
-NVME_IDENTIFIED         equ CORE_END_PHYS       ; namespace, controller, list of namespaces: pages that are free at boot
+NVME_ID_MARK            equ 1 << 15
+NVME_STATUS_SHIFT       equ 17                  ; in the last dword of a completion
+NVME_NAMESPACE_PHYS     equ BOOT_NVME_PHYS      ; what it is asked for at boot, in the order of the numbers of that
+NVME_CONTROLLER_PHYS    equ BOOT_NVME_PHYS + (1 << BOOT_NVME_SHIFT)
 
 struc nvme_registers
 .cap:                   resq 1
@@ -92,7 +94,7 @@ endstruc
 struc nvme
                         resb device.own
 .controller:            resq 1
-.read:                  resd 1                  ; NVME_READ: first 8 bytes of a read command
+.read:                  resd 1                  ; first 8 bytes of a read command, but for the slot's number
 .namespace:             resd 1
 .first:                 resd 1                  ; its first queue
 endstruc
@@ -102,7 +104,6 @@ NVME_FREE               equ ring.free_end       ; bits of the slots that are fre
 NVME_DOORBELL           equ ring.record
 NVME_MASK               equ ring.op             ; behind its MSI-X entry, which ends with the control word
 NVME_ARMED              equ ring.op_bytes
-NVME_PHASE              equ ring.data_flags     ; in the phase bit: 0 if it is 1 in completions to come
 
 ; A queue's memory, from the address that routines have. A slot is reached from its list.
 struc nvme_queue, -(12288 + completion_size)
@@ -126,13 +127,13 @@ nvme_driver:                                    ; struct disk_driver
 ;
 ; IN    rbx  controller     eax opcode, edx namespace, ecx cdw10, r9d cdw11
 ;       ecx  what nvme_identify is to find out, which is what of edx; nvme_identify_all: of no namespace
-; OUT   rsi  what it found out     edx  result
-; USES  rax rcx rdi r9
+; OUT   rsi  what it found out     edx  result     eax, ecx 0
+; USES  rdi r9
 nvme_identify_all:
-                xor     edx, edx
+                cdq                             ; (the command before has left eax 0)
 nvme_identify:
-                lea     esi, [rcx + NVME_IDENTIFIED / PAGE_BYTES]
-                shl     esi, 12
+                lea     esi, [rcx + (BOOT_NVME_PHYS >> BOOT_NVME_SHIFT)]
+                shl     esi, BOOT_NVME_SHIFT
                 push    NVME_ADMIN_IDENTIFY
                 pop     rax
 nvme_command_boot:
@@ -186,15 +187,12 @@ nvme_start:
                 push    1                       ; the controller
                 pop     rcx
                 call    nvme_identify_all
-                push    2                       ; the active namespaces
-                pop     rcx
+                mov     cl, 2                   ; the active namespaces
                 call    nvme_identify_all
-                mov     r15d, esi
-                push    NVME_FEATURE_QUEUES
-                pop     rcx
+                lea     r15d, [rsi - 4]         ; before the list
+                mov     cl, NVME_FEATURE_QUEUES
                 mov     r9d, (DEVICE_QUEUES_MAX - 1) * 0x10001
-                push    NVME_ADMIN_SET_FEATURES
-                pop     rax
+                mov     al, NVME_ADMIN_SET_FEATURES
                 call    nvme_command_boot
                 movzx   eax, dx                 ; submission queues - 1; of the other kind there are no fewer
                 cmp     eax, r14d
@@ -202,7 +200,7 @@ nvme_start:
                 inc     eax
                 mov     ecx, eax
                 push    rax
-                lea     edi, [r15 + 4]          ; (a list of none counts as one)
+                lea     edi, [r15 + 8]          ; (a list of none counts as one)
                 xor     eax, eax
                 repne   scasd
                 mov     [rdi - 4], eax          ; there is none behind these
@@ -214,23 +212,20 @@ nvme_start:
                 xchg    r14d, eax               ; queues of each
                 push    1
                 pop     r13                     ; first queue
-                jmp     .namespace
-
-.registered:
-                ret
-
 .next:
                 add     r15d, 4
-                add     r13d, r14d
-.namespace:
                 xor     ecx, ecx
                 mov     edx, [r15]
                 test    edx, edx
-                jz      .registered
+                jnz     .identify
+.registered:
+                ret
+.identify:
                 call    nvme_identify
                 mov     al, [rsi + 26]          ; the format it has
-                and     eax, 15
-                mov     ecx, [rsi + 128 + rax * 4]
+                and     al, 15                  ; (eax was 0)
+                or      al, 128 / 4
+                mov     ecx, [rsi + rax * 4]
                 bswap   ecx
                 shr     ecx, 8                  ; the block's size, as a power of two; above it bytes of metadata
                 lea     eax, [rcx - 9]
@@ -248,8 +243,7 @@ nvme_start:
                 lea     edi, [rbx + device.own]
                 stosq                           ; controller
                 xchg    eax, edx
-                push    NVME_READ
-                pop     rax
+                mov     eax, NVME_ID_MARK << 16 | NVME_READ
                 stosd                           ; read
                 mov     eax, [r15]
                 stosd                           ; namespace
@@ -258,14 +252,14 @@ nvme_start:
                 mov     edi, [rbx + device.record]
                 scasd                           ; (over the function)
                 mov     ebx, edx
-                mov     edx, NVME_IDENTIFIED + PAGE_BYTES + 512 ; of the controller
-                mov     al, [rdx + 525 - 512]   ; volatile write cache
+                mov     edx, NVME_CONTROLLER_PHYS + 512
+                mov     al, [rdx + 525 - 512]   ; volatile write cache; (eax was a queue's number)
                 shr     byte [rsi + 99], 1      ; write protected
                 adc     al, al                  ; disk_write_cache, disk_read_only
                 xor     al, [rdx + 520 - 512]   ; optional commands
                 and     al, 3
                 xor     al, [rdx + 520 - 512]
-                and     eax, disk_can_zero | disk_can_discard | 3
+                and     al, disk_can_zero | disk_can_discard | 3
                 or      al, disk_pages
                 stosd
                 movsq                           ; blocks
@@ -279,15 +273,16 @@ nvme_start:
                 push    NVME_PAGES_MAX
                 pop     rax
                 stosd                           ; entry_max
-                shl     eax, 12
-                mov     dh, NVME_IDENTIFIED + PAGE_BYTES >> 8 & 0xff
+                mov     dh, NVME_CONTROLLER_PHYS >> 8 & 0xff
                 mov     cl, [rdx + 77]          ; pages of a transfer, as a power of two
-                dec     ecx                     ; 0: any
+                dec     cl                      ; 0: any
                 cmp     cl, 5
                 jae     .bytes
-                mov     eax, 2 * PAGE_BYTES
+                push    2
+                pop     rax
                 shl     eax, cl
 .bytes:
+                shl     eax, 12
                 stosd                           ; bytes_max
                 push    3
                 pop     rax
@@ -295,17 +290,18 @@ nvme_start:
                 xchg    eax, esi
                 stosd                           ; optimal_bytes
                 lea     esi, [rdx + 24]
-                push    40 / 4
-                pop     rcx
+                mov     cl, 40 / 4              ; (the other bytes are 0)
                 rep     movsd                   ; model
                 lea     esi, [rdx + 4]
                 mov     cl, 20 / 4
                 rep     movsd                   ; serial
                 mov     eax, r14d
                 mov     cl, NVME_DEPTH_MAX
-                mov     edx, NVME_DEPTH_BYTES
+                cdq
+                mov     dh, NVME_DEPTH_BYTES >> 8
                 xor     esi, esi                ; the admin queue's, which so may wake this core for nothing; MSI-X is on now
                 call    device_limits
+                add     r13d, r14d
                 jmp     .next
 
 ; -----------------------------------------------------------------------------
@@ -326,7 +322,7 @@ nvme_enable:
                 add     eax, PAGE_BYTES
                 stosq
                 mov     dword [rsi + nvme_registers.cc - nvme_registers.csts], NVME_CC_ENABLE
-                or      r9d, -1
+                dec     r9d                     ; (0 since nvme_stop)
                 jmp     nvme_wait.ready
 nvme_stop:
                 mov     rsi, [rbx + nvme_controller.doorbells]
@@ -376,13 +372,13 @@ nvme_queues:
                 shl     r9d, 16                 ; its interrupt, or its completion queue
                 mov     r9b, 3                  ; interrupts are on; contiguous
                 or      ecx, (2 * NVME_DEPTH_MAX - 1) << 16
-                xor     edx, edx
+                cdq
 
 ; -----------------------------------------------------------------------------
 ; Gives an admin command and waits for its end. After one that was not answered, others fail until nvme_enable.
 ;
 ; IN    rbx  controller     eax opcode, edx namespace, rsi first page, ecx cdw10, r9d cdw11
-; OUT   rax  0, or -io, -timeout; SF with it     edx  result
+; OUT   rax  0, or -io, -timeout; SF with it     edx  result     ecx  0 with rax
 ; USES  rcx rsi rdi r9
 nvme_admin:
                 mov     edi, [rbx + nvme_controller.next]
@@ -449,9 +445,8 @@ nvme_open:
                 push    rdi                     ; the next queue's memory
                 mov     edx, [r8 + device.queues]
                 inc     dword [r8 + device.queues]
-                mov     eax, edx
-                shl     eax, 4                  ; the queue has two places there
-                mov     [r8 + device.rings + rax], r10
+                lea     eax, [rdx + rdx]        ; the queue has two places there
+                mov     [r8 + device.rings + rax * 8], r10
                 add     edx, [r8 + nvme.first]
                 lea     rdi, [r10 + NVME_SLOTS]
                 lea     eax, [rbp - 1]
@@ -489,17 +484,19 @@ nvme_open:
 nvme_close:
                 push    rbx
                 mov     ebx, [r8 + nvme.controller]
-                xor     r11d, r11d
-                xchg    r11d, [r8 + device.queues]
-                shl     r11d, 4
+                xor     eax, eax
+                xchg    eax, [r8 + device.queues]
+                add     eax, eax                ; as above
 .queue:
-                sub     r11d, 16
+                sub     eax, 2
                 js      .deleted
-                mov     rsi, [r8 + device.rings + r11]
+                push    rax
+                mov     rsi, [r8 + device.rings + rax * 8]
                 call    nvme_disarm
                 mov     r10, rsi
                 xor     eax, eax                ; NVME_ADMIN_DELETE
                 call    nvme_queues
+                pop     rax
                 jmp     .queue
 .deleted:
                 xor     eax, eax
@@ -516,33 +513,31 @@ nvme_close:
 nvme_reap:
                 call    ring_begin
                 call    nvme_disarm
-                add     r11, rdx
-                shr     r11, 1                  ; completions have half the bytes of what ring_begin counts in
                 mov     r10d, [rsi + ring.used_index]
 .next:
                 cmp     rdx, r11
                 jae     .done
-                mov     ecx, [rsi + r10 + nvme_queue.completions + nvme_completion.id]
-                xor     ecx, [rsi + NVME_PHASE]
-                movzx   eax, cx
-                shr     ecx, NVME_STATUS_SHIFT
-                jnc     .done                   ; no new one
+                lea     rdi, [rsi + r10 + nvme_queue.completions + nvme_completion.id]
+                mov     ecx, [rdi]
+                jrcxz   .done                   ; no new one
+                and     dword [rdi], 0
+                mov     eax, ecx
                 and     eax, [rsi + NVME_SLOTS]
                 bts     r9, rax
                 jc      .skip                   ; it is not in flight: not to be believed
                 shl     eax, NVME_SLOT_SHIFT
                 movups  xmm0, [rsi + rax + nvme_queue.completion]
                 movups  [rdx], xmm0
-                jrcxz   .good
+                shr     ecx, NVME_STATUS_SHIFT
+                jz      .good
                 mov     eax, -error_io & 0xffffffff
                 mov     [rdx + completion.status], rax          ; and no bytes
 .good:
                 add     rdx, completion_size
+                sub     r11, disk_op_size - completion_size      ; which ring_begin has not counted in
 .skip:
                 add     r10d, completion_size
                 btr     r10d, NVME_QUEUE_BIT - NVME_COMMAND_SHIFT + COMPLETION_SHIFT
-                jnc     .next
-                btc     dword [rsi + NVME_PHASE], NVME_PHASE_BIT
                 jmp     .next
 .done:
                 mov     cl, COMPLETION_SHIFT
@@ -589,7 +584,7 @@ nvme_submit:
                 btr     r9, rbp
                 lea     rbx, [rsi + r10 * 2 + nvme_queue.commands]
                 movlps  [rbx + nvme_command.opcode], xmm1       ; and namespace
-                mov     [rbx + nvme_command.id], bp
+                mov     [rbx + nvme_command.id], bpl
                 shl     ebp, NVME_SLOT_SHIFT
                 add     rbp, rsi                ; the slot's list
                 push    qword [rdx + disk_op.cookie]
@@ -626,8 +621,8 @@ nvme_submit:
                 add     rdx, disk_op_size
                 mov     rax, [rdx + disk_op.address]
                 or      ecx, eax
-                test    cx, PAGE_BYTES - 1
-                jnz     .range                  ; the entries do not join
+                shl     ecx, 32 - 12
+                jnz     .range                  ; the entries do not join at a page
                 stosq
                 jmp     .entry
 .built:
@@ -649,14 +644,15 @@ nvme_submit:
                 cmp     byte [rdx + disk_op.kind], disk_flush
                 je      .queued
                 mov     byte [rbx + nvme_command.opcode], NVME_DISCARD
-                mov     [rbx + nvme_command.prp1], rbp  ; one range: no attributes, blocks, the first block
+                mov     rdi, rbp                ; one range: no attributes, blocks, the first block
+                mov     [rbx + nvme_command.prp1], rdi
                 inc     eax
                 shl     rax, 32
-                mov     [rbp], rax
+                stosq
                 xor     eax, eax
                 xchg    [rbx + nvme_command.cdw10], rax ; ranges - 1, and cdw11
                 mov     byte [rbx + nvme_command.cdw11], NVME_DISCARD_BIT
-                mov     [rbp + 8], rax
+                stosq
                 jmp     .queued
 
 ; -----------------------------------------------------------------------------
@@ -681,10 +677,8 @@ nvme_arm:
                 mov     [rdi - 4], eax
                 mov     byte [rsi + NVME_ARMED], 1
                 mov     ecx, [rsi + ring.used_index]
-                mov     ecx, [rsi + rcx + nvme_queue.completions + nvme_completion.id]
-                xor     ecx, [rsi + NVME_PHASE]
-                shr     ecx, NVME_PHASE_BIT + 1
-                adc     eax, eax
+                cmp     eax, [rsi + rcx + nvme_queue.completions + nvme_completion.id]
+                adc     eax, eax                ; not 0: a new one
                 ret
 
 ; Masks a ring's MSI-X entry if it is armed. IN rsi ring; uses rdi.
