@@ -122,27 +122,6 @@ nvme_driver:                                    ; struct disk_driver
                 dw      nvme_submit - core_start_phys, nvme_reap - core_start_phys
                 dw      nvme_arm - core_start_phys
 
-; -----------------------------------------------------------------------------
-; Gives a command at boot. If it fails, disables the controller and returns from nvme_start itself.
-;
-; IN    rbx  controller     eax opcode, edx namespace, ecx cdw10, r9d cdw11
-;       ecx  what nvme_identify is to find out, which is what of edx; nvme_identify_all: of no namespace
-; OUT   rsi  what it found out     edx  result     eax, ecx 0
-; USES  rdi r9
-nvme_identify_all:
-                cdq                             ; (the command before has left eax 0)
-nvme_identify:
-                lea     esi, [rcx + (BOOT_NVME_PHYS >> BOOT_NVME_SHIFT)]
-                shl     esi, BOOT_NVME_SHIFT
-                push    NVME_ADMIN_IDENTIFY
-                pop     rax
-nvme_command_boot:
-                push    rsi
-                call    nvme_admin
-                pop     rsi
-                jns     nvme_start.none
-                pop     rax
-                jmp     nvme_stop
 nvme_start.none:
                 ret
 
@@ -305,7 +284,7 @@ nvme_start:
                 jmp     .next
 
 ; -----------------------------------------------------------------------------
-; Enables a controller, whatever state it is in; nvme_stop disables it, so that it leaves all memory alone.
+; Enables a controller, whatever state it is in.
 ;
 ; IN    rbx  controller
 ; OUT   rax  0, or -timeout; SF with it
@@ -324,6 +303,29 @@ nvme_enable:
                 mov     dword [rsi + nvme_registers.cc - nvme_registers.csts], NVME_CC_ENABLE
                 dec     r9d                     ; (0 since nvme_stop)
                 jmp     nvme_wait.ready
+
+; -----------------------------------------------------------------------------
+; Gives a command at boot. If it fails, disables the controller and returns from nvme_start itself.
+;
+; IN    rbx  controller     eax opcode, edx namespace, ecx cdw10, r9d cdw11
+;       ecx  what nvme_identify is to find out, which is what of edx; nvme_identify_all: of no namespace
+; OUT   rsi  what it found out     edx  result     eax, ecx 0
+; USES  rdi r9
+nvme_identify_all:
+                cdq                             ; (the command before has left eax 0)
+nvme_identify:
+                lea     esi, [rcx + (BOOT_NVME_PHYS >> BOOT_NVME_SHIFT)]
+                shl     esi, BOOT_NVME_SHIFT
+                push    NVME_ADMIN_IDENTIFY
+                pop     rax
+nvme_command_boot:
+                push    rsi
+                call    nvme_admin
+                pop     rsi
+                jns     nvme_wait.done
+                pop     rax
+
+; Disables a controller, so that it leaves all memory alone. IN rbx controller; OUT and USES as nvme_wait, and rsi CSTS.
 nvme_stop:
                 mov     rsi, [rbx + nvme_controller.doorbells]
                 xor     si, nvme_registers.doorbells ^ nvme_registers.csts      ; (as above)
