@@ -177,10 +177,9 @@ nvme_start:
                 cmp     eax, r14d
                 cmova   eax, r14d
                 inc     eax
-                mov     ecx, eax
-                push    rax
-                lea     edi, [r15 + 8]          ; (a list of none counts as one)
-                xor     eax, eax
+                xchg    eax, ecx                ; (from 0)
+                push    rcx
+                lea     edi, [rsi + 4]          ; (a list of none counts as one)
                 repne   scasd
                 mov     [rdi - 4], eax          ; there is none behind these
                 pop     rax
