@@ -98,10 +98,10 @@ struc nvme
 .namespace:             resd 1
 .first:                 resd 1                  ; its first queue
 endstruc
-NVME_SLOTS              equ ring.mask           ; their number - 1; these in the order in which nvme_open fills them in
-NVME_NUMBER             equ ring.not_slot
-NVME_FREE               equ ring.free_end       ; bits of the slots that are free: r9
-NVME_DOORBELL           equ ring.record
+NVME_FREE               equ ring.free_end       ; bits of the slots that are free, and of those beyond the last: r9
+NVME_DOORBELL           equ ring.record         ; these in the order in which nvme_open fills them in
+NVME_NUMBER             equ ring.used
+NVME_DEPTH              equ ring.used + 4       ; slots
 NVME_MASK               equ ring.op             ; behind its MSI-X entry, which ends with the control word
 NVME_ARMED              equ ring.op_bytes
 
@@ -449,20 +449,17 @@ nvme_open:
                 lea     eax, [rdx + rdx]        ; the queue has two places there
                 mov     [r8 + device.rings + rax * 8], r10
                 add     edx, [r8 + nvme.first]
-                lea     rdi, [r10 + NVME_SLOTS]
-                lea     eax, [rbp - 1]
-                stosd
-                mov     eax, edx
-                stosd                           ; NVME_NUMBER
+                lea     rdi, [r10 + NVME_FREE]
                 or      rax, -1
-                sub     ecx, ebp                ; (from 0, modulo 64)
-                shr     rax, cl
-                stosq                           ; NVME_FREE
+                stosq
                 mov     rax, [rbx + nvme_controller.doorbells]
                 lea     rax, [rax + rdx * 8]
                 stosq                           ; NVME_DOORBELL
-                push    NVME_ADMIN_CREATE
-                pop     rax
+                xchg    eax, edx
+                stosd                           ; NVME_NUMBER
+                mov     eax, ebp
+                stosd                           ; NVME_DEPTH
+                mov     al, NVME_ADMIN_CREATE
                 call    nvme_queues
                 pop     r11
                 pop     rsi
@@ -523,7 +520,7 @@ nvme_reap:
                 jrcxz   .done                   ; no new one
                 and     dword [rdi], 0
                 mov     eax, ecx
-                and     eax, [rsi + NVME_SLOTS]
+                and     eax, NVME_DEPTH_MAX - 1
                 bts     r9, rax
                 jc      .skip                   ; it is not in flight: not to be believed
                 shl     eax, NVME_SLOT_SHIFT
@@ -580,6 +577,8 @@ nvme_submit:
                 jae     .publish
                 bsf     rbp, r9
                 jz      .publish
+                cmp     ebp, [rsi + NVME_DEPTH]
+                jae     .publish
                 call    disk_check
                 jc      .refused
                 btr     r9, rbp
