@@ -83,7 +83,7 @@ ring_route:
                 push    r8
                 push    rcx
                 push    rsi
-                mov     rax, [rsi + ring.record]
+                mov     rax, [r8 + device.record]
                 mov     esi, edi
                 mov     edi, [rax]              ; function
                 push    event_queue
