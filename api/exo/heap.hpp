@@ -2,7 +2,8 @@
 //
 // A slab is a run of pages cut into blocks of one size; there are eight sizes from one power of two to the next. A core
 // takes from its own slabs and gives back to them without a lock or a locked instruction. A block of another core's slab
-// goes onto a list of that core, which looks there when a slab is used up. Larger blocks are runs of pages.
+// goes into a ring of that core, or onto a list when that is full; the core looks there when a slab is used up. Larger blocks
+// are runs of pages.
 //
 // Nothing of the heap lies among the blocks, which are therefore aligned as their size is: page_map tells the slab of an
 // address, and which core it belongs to. (The shape is known from mimalloc: D. Leijen, B. Zorn, L. de Moura, "Mimalloc: Free
@@ -65,7 +66,8 @@ struct alignas(2048) core_heap {
   std::array<slab *, size_classes::count> slabs;  // the first of each ring
   std::array<u64, size_classes::count> bytes{};   // of all slabs of a size, full ones too
   spin_lock awake;  // held by the core while it does not rest, or by who collects meanwhile
-  alignas(64) returned_list returned;
+  returned_ring<64> returned;
+  alignas(64) returned_list returned_late;  // when there was no place in the ring
 
   core_heap() noexcept { slabs.fill(&no_slab); }
 };
@@ -243,9 +245,13 @@ class heap {
   [[gnu::noinline]] void give_slowly(void *block, u64 number) {
     if (number >> tag_shift != pages_tag) {
       core_heap &owner = heaps_.load(std::memory_order_acquire)[(number >> tag_shift) - 1];
-      auto &returned = *static_cast<heap_block *>(block);
-      returned.mark = returned_mark_of(returned);
-      return owner.returned.push(returned);
+      auto const returned = [block] {
+        auto *const marked = static_cast<heap_block *>(block);
+        marked->mark = returned_mark_of(*marked);
+        return marked;
+      };
+      if (!owner.returned.try_push(returned)) owner.returned_late.push(*returned());
+      return;
     }
     slab &own_pages = *slab_of(number);
     if (block != own_pages.first || !map_.clear_if(own_pages.first, number)) refuse(block);
@@ -254,11 +260,15 @@ class heap {
 
   /// Sorts in what other cores have given back.
   void take_back(core_heap &mine) {
-    for (auto *each = static_cast<heap_block *>(mine.returned.take_all()); each != nullptr;) {
-      heap_block &block = *std::exchange(each, static_cast<heap_block *>(each->next));
+    auto const sort_in = [&](void *each) {
+      heap_block &block = *static_cast<heap_block *>(each);
       slab &to = *slab_of(map_.find(&block));
       if (block.mark != returned_mark_of(block)) [[unlikely]] refuse_twice(&block, to);
       put(mine, block, to);
+    };
+    mine.returned.take_all(sort_in);
+    for (detail::free_block *each = mine.returned_late.take_all(); each != nullptr;) {
+      sort_in(std::exchange(each, each->next));
     }
   }
 
