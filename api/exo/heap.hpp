@@ -12,7 +12,7 @@
 // A core has its slabs from its first block until it rests, which is at the end of its work and before it halts for more.
 // While it rests, another core that runs short of memory may collect what is free there.
 //
-// Not for trap handlers: they may have interrupted it.
+// Not for trap handlers: they may have interrupted it. Preempted fibers are safe: what changes a core's heap is a section.
 #pragma once
 
 #include <algorithm>
@@ -88,6 +88,7 @@ class heap {
   /// @return           null when no memory is left
   /// @core any
   [[nodiscard]] void *take(std::size_t bytes, std::size_t alignment = default_alignment) {
+    unpreempted const section;
     // A class that holds a multiple of an alignment has blocks that are one: its step is a power of two.
     if (alignment > default_alignment && bytes <= sizes::block_max) bytes = align_up(std::max<u64>(bytes, 1), alignment);
     core_heap *const mine = here();
@@ -104,6 +105,7 @@ class heap {
   /// Gives a block back, from whatever core; null is nothing. A block that is free already, or none of the heap, panics.
   /// @core any
   void give(void *block) {
+    unpreempted const section;
     u64 const number = map_.find(block);
     if (number == 0) [[unlikely]] return refuse(block);
     core_heap *const mine = here();
@@ -138,15 +140,18 @@ class heap {
   /// Ends this core's use for now: the others may take from what is free there.
   /// @core any
   void rest() noexcept {
+    unpreempted const section;
     core_heap *const mine = here();
     if (mine == nullptr || mine->tag == core_heap::resting) return;
     mine->tag = core_heap::resting;
+    detail::hold_preemption();  // as lock() did
     mine->awake.unlock();
   }
 
   /// Gives the pool back all that this core and the resting ones have free; true if that was something.
   /// @core any
   bool collect() {
+    unpreempted const section;
     core_heap *const all = heaps_.load(std::memory_order_acquire);
     if (all == nullptr) return false;
     bool any = false;
@@ -328,6 +333,7 @@ class heap {
     core_heap *const mine = here();
     if (mine->tag == core_heap::resting) {
       mine->awake.lock();
+      detail::allow_preemption();  // the core has it until it rests, not the fiber that is here now
       mine->tag = local().index + 1;
     }
     return mine;
