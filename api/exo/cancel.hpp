@@ -47,6 +47,7 @@ class cancel_source {
     if (upper->requested_) {
       request();
     } else {
+      upper_.remove();  // from where it may be already: a scope is waited for again and again
       upper->add(upper_);
     }
   }

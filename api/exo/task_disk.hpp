@@ -102,6 +102,7 @@ class task_disk : poller {
     }
 
     void end(result<void> outcome) noexcept {
+      cancel_hook::remove();  // or a cancellation before its turn would post it twice
       outcome_ = outcome;
       run_loop::here().post(*this);
     }

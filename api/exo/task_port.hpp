@@ -148,7 +148,11 @@ class task_port : poller {
 
   static u32 serve(operation_list &list) {
     u32 served = 0;
-    for (; !list.empty() && static_cast<frame_wait &>(*list.first()).attempt(); ++served) run_loop::here().post(list.pop());
+    for (; !list.empty() && static_cast<frame_wait &>(*list.first()).attempt(); ++served) {
+      auto &done = static_cast<frame_wait &>(list.pop());
+      done.cancel_hook::remove();  // or a cancellation before its turn would post it twice
+      run_loop::here().post(done);
+    }
     return served;
   }
 

@@ -13,7 +13,7 @@
 
 using bytes = std::vector<std::byte>;
 
-/// One NIC, number 0, for as long as this object lives. A broken rule of ownership is noted in `violations`.
+/// One NIC, number 0, for as long as this object lives; of the fake machine, if there is one. A broken rule of ownership is noted in `violations`.
 class fake_nic {
  public:
   struct shape {
@@ -214,11 +214,11 @@ class fake_nic {
 
   static inline fake_nic *now_ = nullptr;
 
-  exo::calls table_{};
-  exo::machine_info info_{};
-  exo::nic_record record_;
   exo::calls const *old_table_ = exo::host_table;
   exo::machine_info const *old_info_ = exo::host_info;
+  exo::calls table_ = old_table_ != nullptr ? *old_table_ : exo::calls{};
+  exo::machine_info info_ = old_info_ != nullptr ? *old_info_ : exo::machine_info{};
+  exo::nic_record record_;
   exo::u32 depth_ = 0;
   std::set<exo::u64> lent_;
 };

@@ -107,3 +107,24 @@ TEST_CASE("task_disk: a stuck disk is reset, and its operations end with timeout
     }(machine.disk);
   }));
 }
+
+TEST_CASE("task_disk: of several that the device refuses, the first that goes on cancels the others") {
+  with_disk machine;
+  machine.disk.record.features |= exo::disk_read_only;
+  machine.machine.publish();
+  CHECK(exo::run([]() -> task<void> {
+    auto opened = exo::disk::open(exo::disk_id{0}, 1, 16);
+    exo::task_disk<> disk(*opened->take_queue());
+    exo::scope all;
+    for (exo::u64 block = 0; block < 3; ++block) {
+      CHECK(all.spawn([](exo::task_disk<> &to, exo::u64 at) -> task<result<void>> {
+        std::vector<std::byte> buffer(512);
+        co_return co_await to.write(lba{at}, buffer);
+      }(disk, block)));
+    }
+    auto const ended = co_await all.join();
+    CHECK(ended.error() == error::denied);
+    auto const read = co_await read_block(disk, 5);
+    CHECK(read);
+  }));
+}

@@ -138,6 +138,24 @@ TEST_CASE("scope: cancelled by its owner, and with the task that waits for it") 
   }));
 }
 
+TEST_CASE("scope: waited for again and again, and cancelled with the task then") {
+  machine_with_loops machine({.cores = 1});
+  CHECK(exo::run([]() -> task<void> {
+    auto const parent = [](int) -> task<result<void>> {
+      exo::scope children;
+      for (int round = 0; round < 3; ++round) {
+        CHECK(children.spawn(sleep(1ms)));
+        auto const joined = co_await children.join();
+        CHECK(joined);
+      }
+      CHECK(children.spawn(sleep(1h)));
+      co_return co_await children.join();
+    };
+    auto const late = co_await exo::with_timeout(20ms, parent(0));
+    CHECK(late.error() == error::timeout);
+  }));
+}
+
 TEST_CASE("scope: a thousand children wait at the same time") {
   machine_with_loops machine({.cores = 1});
   CHECK(exo::run([]() -> task<void> {
