@@ -55,7 +55,7 @@ class returned_ring {
   /// Takes blocks until there are none, or the next core has a place and has not put its block there yet.
   /// @core the owner
   template <typename Function>
-  void take_all(Function &&take) noexcept {
+  void take_all(Function &&take) {
     std::size_t const first = head_.load(std::memory_order_relaxed);
     std::size_t at = first;
     while (void *const block = slots_[at % Capacity].load(std::memory_order_acquire)) {
