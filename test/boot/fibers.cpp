@@ -38,6 +38,12 @@ task<int> plus_one(int value) {
   co_return value + 1;
 }
 
+task<u64> levels_below(u64 levels) {
+  if (levels == 0) co_return 0;
+  u64 const below = co_await levels_below(levels - 1);
+  co_return below + 1;
+}
+
 /// A sum that takes a while, in general and vector registers, and in memory below the stack pointer.
 u64 busy_sum(u64 seed, u64 rounds) {
   using vector = double __attribute__((vector_size(16)));
@@ -62,6 +68,7 @@ result<void> wait_for_everything() {
   if (auto const slept = wait(delay(2ms)); !slept) return slept;
   that(clock::now() - begin >= 2ms, "the delay is too short");
   same(deep(20), 210);
+  same(static_cast<i64>(wait(levels_below(50'000))), 50'000);  // far more than the loop's stack has room for
   return {};
 }
 
