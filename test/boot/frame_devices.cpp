@@ -306,7 +306,7 @@ int main(int argc, char **argv) {
     that(!again, "a NIC that is gone opens");
     return verdict();
   }
-  with_nic(0, [](frame_port &peer) {
+  with_nic(0, [frames](frame_port &peer) {
     if (info().nics.size() > 1) return with_nic(1, [&](frame_port &device) { test(peer, device); });
     if (frames != 0) return soak(peer, frames);
     longest = peer.mtu() + header_bytes;

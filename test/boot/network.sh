@@ -73,6 +73,21 @@ test_tap_with_queues() {
   in_network ping_and_echo multi_queue
 }
 
+# Jumbo frames, both ways, as long as the NIC's MTU says.
+jumbo() {
+  ip link set exo0 mtu 9000
+  boot echo --net none --args "ip=10.0.2.15/24 port=7 quit" -- -netdev tap,id=t,ifname=exo0,script=no,downscript=no \
+    -device virtio-net-pci,netdev=t,host_mtu=9000,romfile=
+  wait_for "$work/console" "10.0.2.15" 60
+  pinged -f -l 16 -c 2000 -s 8972 -M do
+  messages 10.0.2.15 7 0 1472 1473 8000 8971 8972
+  quits
+}
+
+test_tap_with_jumbo_frames() {
+  in_network jumbo
+}
+
 one_core() {
   boot echo --cores 1 --net tap:exo0 --args quit
   wait_for "$work/console" "10.0.2.15" 60
