@@ -24,6 +24,7 @@ constexpr u32 depth_most = 256;
 constexpr std::size_t batch_frames = 128;
 constexpr std::size_t buffer_bytes = 2048;
 constexpr int polls_before_halt = 100;
+constexpr u64 seconds_most = 1'000'000;
 
 /// What one direction of one core has done; another core reads it.
 struct tally {
@@ -177,9 +178,15 @@ std::optional<exo::nic> open(u32 number, u32 queues) {
 int main(int count, char **arguments) {
   u64 seconds = 0;
   for (std::string_view const argument : std::span(arguments, static_cast<std::size_t>(count)).subspan(1)) {
-    char const *const last = argument.data() + argument.size();
-    if (!argument.starts_with("seconds=") || std::from_chars(argument.data() + 8, last, seconds).ptr != last || seconds == 0) {
+    constexpr std::string_view key = "seconds=";
+    if (!argument.starts_with(key)) {
       exo::print("forward: unknown argument {}; known is seconds=N\n", argument);
+      return 2;
+    }
+    char const *const last = argument.data() + argument.size();
+    auto const [end, wrong] = std::from_chars(argument.data() + key.size(), last, seconds);
+    if (wrong != std::errc{} || end != last || seconds == 0 || seconds > seconds_most) {
+      exo::print("forward: {}: it is a number from 1 to {}.\n", argument, seconds_most);
       return 2;
     }
   }

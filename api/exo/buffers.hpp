@@ -33,11 +33,9 @@ namespace detail {
 
 /// A pool's state, in front of its buffers. It stays as long as one of them is out.
 struct buffer_state {
-  enum class owner : u8 { pool, program, device };
-
   pages memory;
   std::byte *first = nullptr;
-  std::atomic<owner> *owners = nullptr;
+  std::atomic<bool> *lent = nullptr;  // which ones a device has
   u32 count = 0;
   u32 bytes = 0;
   std::atomic<u32> out = 1;  // buffers that are not in the pool; and the pool itself
@@ -68,7 +66,6 @@ class buffer {
   ~buffer() {
     if (state_ == nullptr) return;
     detail::buffer_state &pool = *state_;
-    owner().store(detail::buffer_state::owner::pool, std::memory_order_relaxed);
     pool.returned.push(*std::construct_at(reinterpret_cast<detail::free_block *>(first())));
     pool.let_go();
   }
@@ -86,7 +83,7 @@ class buffer {
   };
   [[nodiscard]] lent lend() && noexcept {
     if (state_ == nullptr) panic("a buffer was lent that is empty: it was moved from, or lent before");
-    owner().store(detail::buffer_state::owner::device, std::memory_order_relaxed);
+    state_->lent[number_].store(true, std::memory_order_relaxed);
     lent const what{span(), number_};
     state_ = nullptr;
     return what;
@@ -97,7 +94,6 @@ class buffer {
   buffer(detail::buffer_state &state, u32 number) noexcept : state_(&state), number_(number) {}
 
   [[nodiscard]] std::byte *first() const noexcept { return state_->first + std::size_t{number_} * state_->bytes; }
-  [[nodiscard]] std::atomic<detail::buffer_state::owner> &owner() const noexcept { return state_->owners[number_]; }
 
   detail::buffer_state *state_;
   u32 number_;
@@ -116,18 +112,18 @@ class buffer_pool {
     using state = detail::buffer_state;
     if (count == 0 || bytes == 0 || bytes > ~u32{0} - bytes_unit) return std::unexpected(error::range);
     bytes = static_cast<u32>(align_up(bytes, bytes_unit));
-    u64 const front = align_up(sizeof(state) + count * sizeof(*state::owners), page_bytes);
+    u64 const front = align_up(sizeof(state) + count * sizeof(*state::lent), page_bytes);
     result<pages> memory = pages::take(front + u64{count} * bytes);
     if (!memory) return std::unexpected(memory.error());
     std::byte *const first = memory->data();
     auto *const made = std::construct_at(reinterpret_cast<state *>(first));
-    made->owners = reinterpret_cast<std::atomic<state::owner> *>(made + 1);
+    made->lent = reinterpret_cast<std::atomic<bool> *>(made + 1);
     made->first = first + front;
     made->count = count;
     made->bytes = bytes;
     made->memory = std::move(*memory);
     for (u32 number = count; number-- != 0;) {
-      std::construct_at(made->owners + number, state::owner::pool);
+      std::construct_at(made->lent + number, false);
       made->free = std::construct_at(reinterpret_cast<detail::free_block *>(made->first + std::size_t{number} * bytes), made->free);
     }
     return buffer_pool(*made);
@@ -150,7 +146,6 @@ class buffer_pool {
     if (state_->free == nullptr) return std::unexpected(error::memory);
     auto *const first = reinterpret_cast<std::byte *>(std::exchange(state_->free, state_->free->next));
     auto const number = static_cast<u32>(static_cast<u64>(first - state_->first) / state_->bytes);
-    state_->owners[number].store(detail::buffer_state::owner::program, std::memory_order_relaxed);
     state_->out.fetch_add(1, std::memory_order_relaxed);
     return buffer(*state_, number);
   }
@@ -159,11 +154,7 @@ class buffer_pool {
   /// all that it had when it was closed.
   /// @error no_such  no buffer of this cookie is lent: it came back already, or the device made it up
   [[nodiscard]] result<buffer> returned(u64 cookie) noexcept {
-    if (cookie >= state_->count) return std::unexpected(error::no_such);
-    auto expected = detail::buffer_state::owner::device;
-    if (!state_->owners[cookie].compare_exchange_strong(expected, detail::buffer_state::owner::program)) {
-      return std::unexpected(error::no_such);
-    }
+    if (cookie >= state_->count || !state_->lent[cookie].exchange(false)) return std::unexpected(error::no_such);
     return buffer(*state_, static_cast<u32>(cookie));
   }
 

@@ -59,9 +59,9 @@ class pool_resource final : public std::pmr::memory_resource {
   void do_deallocate(void *piece, std::size_t bytes, std::size_t alignment) override { pool_.give(piece, room(bytes, alignment)); }
   [[nodiscard]] bool do_is_equal(memory_resource const &other) const noexcept override { return this == &other; }
 
-  /// What the lists do not align gets pages of its own, which are.
+  /// What the lists do not align gets pages of its own, which are; nothing gets a place as well.
   static std::size_t room(std::size_t bytes, std::size_t alignment) noexcept {
-    return alignment <= detail::frame_pool::unit ? bytes : std::max(bytes, detail::frame_pool::listed_max + 1);
+    return std::max(bytes, alignment <= detail::frame_pool::unit ? 1 : detail::frame_pool::listed_max + 1);
   }
 
   detail::frame_pool pool_;

@@ -56,9 +56,9 @@ test_diskperf() {
 }
 
 test_diskperf_refuses() {
-  truncate -s 1M "$work/image"
+  truncate -s 256K "$work/image"
   local argument
-  for argument in depth=0 depth=x depth=100000 cores=3 cores=0 bytes=1000 bytes=1073741824 seconds= mode=both write=perhaps \
+  for argument in depth=0 depth=x depth=7x depth=1024 depth=100000 "cores=2 bytes=262144" cores=3 cores=0 bytes=1000 bytes=1073741824 seconds= mode=both write=perhaps \
     disk=9 speed=9; do
     run diskperf --net none --cores 2 --disk "$work/image" --disk-model nvme --args "$argument"
     expect_status 2

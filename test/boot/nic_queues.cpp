@@ -1,10 +1,11 @@
 // NIC queues on real devices: what the first NIC sends arrives at the second one, in order, whole, and nothing else.
 //
 //   nic_queues          all that a queue does, with floods of 20,000 frames
+//   nic_queues once     the same, and an armed ring interrupts once, however much arrives before it is reaped
 //   nic_queues FRAMES   floods of so many frames alone
-// boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,disable-legacy=on,romfile= -device virtio-net-pci,netdev=b,disable-legacy=on,romfile=
+// boot: --cores 2 --args once -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,disable-legacy=on,romfile= -device virtio-net-pci,netdev=b,disable-legacy=on,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,rx_queue_size=512 -device pcie-root-port,id=root,chassis=1 -device virtio-net-pci,netdev=b,bus=root,romfile=,host_mtu=4000
-// boot: --cores 2 -- -machine pc -cpu qemu64 -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,mrg_rxbuf=off -device virtio-net-pci,netdev=b,romfile=
+// boot: --cores 2 -- -machine pc -cpu qemu64 -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,mrg_rxbuf=off -device virtio-net-pci,netdev=b,romfile=,event_idx=off
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,vectors=0 -device virtio-net-pci,netdev=b,romfile=,vectors=0
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device e1000,netdev=a,romfile= -device e1000,netdev=b,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device e1000e,netdev=a,romfile= -device e1000e,netdev=b,romfile=
@@ -19,6 +20,7 @@
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <string_view>
 
 using namespace check;
 
@@ -271,6 +273,34 @@ void armed_ring_wakes(u32 ring) {
   that(quiet, "a disarmed queue interrupts");
 }
 
+constinit std::atomic<u32> interrupts = 0;
+
+void armed_ring_wakes_once() {
+  same(core().trap_set(event_vector + event_queue, [](trap_frame *) { ++interrupts; }), 0);
+  for (u64 round = 0; round < 100; ++round) {
+    post(ring_depth);
+    interrupts = 0;
+    same(core().nic_arm(receiver, 0, ring_rx), 0);
+    frame const one = entry(1, sent, 60);
+    for (u32 each = 0; each < ring_depth; ++each) {
+      send(&one, 1);
+      finish_sending(1);
+    }
+    for (u64 const end = patience(); interrupts == 0 && ticks() < end;) exo::pause();
+    for (u32 each = 0; each < ring_depth; ++each) receive();
+    same(interrupts, 1);
+    post(1);
+    frame none{};
+    same(core().nic_arm(receiver, 0, ring_rx), 0);
+    same(core().nic_rx_reap(receiver, 0, &none, 1), 0);  // disarms
+    send(&one, 1);
+    finish_sending(1);
+    receive();
+    same(interrupts, 1);
+  }
+  same(core().trap_set(event_vector + event_queue, nullptr), 0);
+}
+
 void batches_arrive_in_order() {
   for (u64 round = 0; round < 300; ++round) {
     std::array<frame, ring_depth> batch;
@@ -386,7 +416,8 @@ int main(int argc, char **argv) {
   that(std::memcmp(record(0).mac, record(1).mac, 6) != 0, "both NICs have one address");
 
   open_both();
-  if (argc == 2) {
+  bool const once = argc == 2 && std::string_view(argv[1]) == "once";
+  if (argc == 2 && !once) {
     std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), flood_frames);
     floods();
     return verdict();
@@ -397,6 +428,7 @@ int main(int argc, char **argv) {
   armed_ring_wakes(ring_rx);
   armed_ring_wakes(ring_tx);
   armed_ring_wakes(ring_rx | ring_tx);
+  if (once) armed_ring_wakes_once();
   closed_nic_leaves_memory_alone();
   batches_arrive_in_order();
   floods();

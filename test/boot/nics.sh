@@ -99,6 +99,12 @@ test_forward_needs_two() {
   run forward --net user --net user --args "minutes=1"
   expect_status 2
   expect_text "unknown argument minutes=1; known is seconds=N"
+  local seconds
+  for seconds in "" 0 2x 1000001 18446744073709551615; do
+    run forward --net user --net user --args "seconds=1 seconds=$seconds"
+    expect_status 2
+    expect_text "seconds=$seconds: it is a number from 1 to 1000000."
+  done
   run forward --net user --net user --args "seconds=2"
   expect_status 0
   expect_text "0 frames/s"

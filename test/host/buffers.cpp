@@ -56,11 +56,25 @@ TEST_CASE("buffers: what a device has comes back by its cookie, once") {
     CHECK(pool->returned(entry.cookie).error() == exo::error::no_such);
   }
   exo::disk_op const read = read_op(exo::lba{7}, *pool->take(), 512);
-  exo::disk_op const write = write_op(exo::lba{8}, *pool->take());
+  exo::disk_op const write = write_op(exo::lba{8}, *pool->take(), 1024);
   CHECK((read.bytes == 512 && read.kind == exo::disk_read && read.block == 7));
-  CHECK((write.bytes == 4096 && write.kind == exo::disk_write && write.cookie != read.cookie));
+  CHECK((write.bytes == 1024 && write.kind == exo::disk_write && write.cookie != read.cookie));
   CHECK(pool->returned(read.cookie));
   CHECK(pool->returned(write.cookie));
+  CHECK(read_op(exo::lba{7}, *pool->take(), 5000).bytes == 4096);
+}
+
+TEST_CASE("buffers: one that is assigned to goes back, and the other takes its place") {
+  machine_with_loops m;
+  auto pool = exo::buffer_pool::make(2, 64);
+  auto one = pool->take(), other = pool->take();
+  std::byte *const place = other->span().data();
+  CHECK(pool->take().error() == exo::error::memory);
+  *one = std::move(*other);
+  CHECK(one->span().data() == place);
+  auto const again = pool->take();
+  REQUIRE(again);
+  CHECK(pool->take().error() == exo::error::memory);
 }
 
 TEST_CASE("buffers: the memory stays while a device or the program has some of it") {

@@ -64,6 +64,22 @@ TEST_CASE("frame_pool: what was given back is handed out again") {
   CHECK(machine.kept_nothing());
 }
 
+TEST_CASE("frame_pool: where little memory is left") {
+  machine_with_loops machine;
+  {
+    auto const taken = exo::pages::take(machine.free - 2 * exo::page_bytes);
+    REQUIRE(taken);
+    frame_pool pool;
+    void *const place = pool.take(4096);
+    REQUIRE(place != nullptr);
+    std::memset(place, 1, 4096);
+    CHECK(exo::system_pages.free().bytes == 0);
+    CHECK(pool.take(4096) == nullptr);
+    pool.give(place, 4096);
+  }
+  CHECK(machine.kept_nothing());
+}
+
 TEST_CASE("frame_pool: a frame of another pool") {
   machine_with_loops machine;
   {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <exo/pmr.hpp>
+#include <initializer_list>
 #include <random>
 #include <vector>
 
@@ -47,9 +49,11 @@ TEST_CASE("pages: what cannot be had is an error") {
   auto const everything = pool.take(all);
   REQUIRE(everything);
   CHECK(pool.take(1).error() == exo::error::memory);
-  CHECK_THROWS_AS((pool.give(reinterpret_cast<u64>(*everything), all),
-                   pool.give(reinterpret_cast<u64>(*everything), exo::page_bytes)),
-                  fake::exited);
+  pool.give(reinterpret_cast<u64>(*everything), all);
+  for (u64 const page : {u64{0}, u64{1}, all / exo::page_bytes - 1}) {
+    CHECK_THROWS_AS(pool.give(reinterpret_cast<u64>(*everything) + page * exo::page_bytes, exo::page_bytes), fake::exited);
+    CHECK(pool.free().longest == all);
+  }
 }
 
 TEST_CASE("pages: any order of taking and giving leaves one run") {
@@ -100,7 +104,7 @@ TEST_CASE("pages: the owner gives them back") {
 }
 
 TEST_CASE("arena: bumps, aligns, ends") {
-  alignas(64) std::byte memory[256];
+  alignas(512) std::byte memory[256];
   exo::arena arena(memory);
   CHECK(arena.take(3, 1)->data() == memory);
   CHECK(arena.take(8, 64)->data() == memory + 64);
@@ -112,6 +116,56 @@ TEST_CASE("arena: bumps, aligns, ends") {
   CHECK(arena.make<char>() == nullptr);
   arena.reset();
   CHECK(arena.left() == 256);
+  CHECK(arena.take(250, 1));
+  CHECK(arena.take(1, 512).error() == exo::error::memory);
+}
+
+TEST_CASE("pmr: an arena and a pool, pieces of any size and alignment, none in another") {
+  fake::machine machine({.cores = 1});
+  exo::system_pages.start(exo::info().memory);
+  u64 const all = exo::system_pages.free().bytes;
+  {
+    exo::pool_resource pool;
+    std::vector<std::byte> memory(128 << 10);
+    exo::arena_resource arena(memory);
+    struct piece {
+      std::byte *place;
+      std::size_t bytes, alignment;
+    };
+    for (std::pmr::memory_resource *from : std::initializer_list<std::pmr::memory_resource *>{&pool, &arena}) {
+      std::vector<piece> pieces;
+      for (std::size_t const alignment : {1, 64, 128, 4096}) {
+        for (std::size_t const bytes : {0, 1, 64, 100, 4096, 5000}) {
+          auto *const place = static_cast<std::byte *>(from->allocate(bytes, alignment));
+          REQUIRE(place != nullptr);
+          CHECK(reinterpret_cast<u64>(place) % alignment == 0);
+          std::memset(place, static_cast<int>(pieces.size()), bytes);
+          pieces.push_back({place, bytes, alignment});
+        }
+      }
+      for (std::size_t at = 0; at < pieces.size(); ++at) {
+        auto const [place, bytes, alignment] = pieces[at];
+        CHECK(std::count(place, place + bytes, static_cast<std::byte>(at)) == static_cast<std::ptrdiff_t>(bytes));
+        from->deallocate(place, bytes, alignment);
+      }
+      CHECK(from->is_equal(*from));
+    }
+    CHECK(!pool.is_equal(arena));
+    void *const nothing = pool.allocate(0, 1);
+    auto *const next = static_cast<char *>(pool.allocate(60, 1));
+    std::memset(next, 7, 60);
+    pool.deallocate(nothing, 0, 1);
+    CHECK(std::count(next, next + 60, 7) == 60);
+    pool.deallocate(next, 60, 1);
+    std::size_t const used = arena.arena().used();
+    CHECK(used > 0);
+    arena.release();
+    CHECK(arena.arena().used() == 0);
+    CHECK_THROWS_AS(arena.allocate(memory.size() + 1), fake::exited);
+    CHECK_THROWS_AS(pool.allocate(all + 1), fake::exited);
+    CHECK_THROWS_AS(pool.allocate(1, 8192), fake::exited);
+  }
+  CHECK(exo::system_pages.free().bytes == all);
 }
 
 TEST_CASE("memory: mapping, protection, query") {
@@ -134,4 +188,5 @@ TEST_CASE("memory: mapping, protection, query") {
   CHECK(exo::protect(taken->span().subspan(1, 4096), access::read).error() == exo::error::range);
   CHECK(exo::give_to_core(std::move(*taken)));
   CHECK(machine.given_bytes == 2 * exo::page_bytes);
+  CHECK(exo::system_pages.free().bytes == (u64{16} << 20) - 2 * exo::page_bytes);
 }

@@ -60,6 +60,7 @@ PORT_SIG                equ 0x24 - PORT_ORIGIN
 PORT_SSTS               equ 0x28 - PORT_ORIGIN
 PORT_SSTS_LINK          equ 2                   ; DET: of its values only 3, device and link, has it
 PORT_SCTL               equ 0x2c - PORT_ORIGIN
+PORT_SCTL_RESET         equ 0x301               ; COMRESET; and no power saving, which SERR would tell of
 PORT_SCTL_RESET_BIT     equ PORT_SCTL * 8
 PORT_SERR               equ 0x30 - PORT_ORIGIN
 PORT_SACT               equ 0x34 - PORT_ORIGIN
@@ -296,12 +297,12 @@ ahci_stop:
                 mov     esi, [r8 + ahci.port]
                 call    ahci_halt
                 jc      ahci_silent
-                inc     dword [rsi + PORT_SCTL] ; DET 0 to 1: COMRESET
+                mov     word [rsi + PORT_SCTL], PORT_SCTL_RESET
                 push    PORT_SCTL_RESET_BIT     ; stays set: time passes
                 pop     rax
                 mov     edi, AHCI_RESET_US
                 call    ahci_wait_for
-                dec     dword [rsi + PORT_SCTL]
+                dec     dword [rsi + PORT_SCTL] ; the bit only
                 jmp     ahci_run.good
 
 ; -----------------------------------------------------------------------------

@@ -528,8 +528,8 @@ nvme_reap:
                 movups  [rdx], xmm0
                 shr     ecx, NVME_STATUS_SHIFT
                 jz      .good
-                mov     eax, -error_io & 0xffffffff
-                mov     [rdx + completion.status], rax          ; and no bytes
+                or      dword [rdx + completion.status], -error_io
+                and     dword [rdx + completion.bytes], 0
 .good:
                 add     rdx, completion_size
                 sub     r11, disk_op_size - completion_size      ; which ring_begin has not counted in
