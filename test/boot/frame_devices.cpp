@@ -286,6 +286,7 @@ void soak(frame_port &peer, u64 frames) {
   auto const used = with_first_header_nic([&](auto &device) {
     u64 const begin = ticks();
     flood(device, peer, frames / 2);
+    that(device.drain(clock::now() + patience), "what was received is not sent");
     frame_counters const &count = device.counters();
     print("{} frames sent, {} received, {} damaged, {} lost, {} resets, {} s\n", count.sent, count.received, count.damaged,
           count.lost, count.resets, (ticks() - begin) / info().tsc_hz);

@@ -79,7 +79,7 @@ jumbo() {
   boot echo --net none --args "ip=10.0.2.15/24 port=7 quit" -- -netdev tap,id=t,ifname=exo0,script=no,downscript=no \
     -device virtio-net-pci,netdev=t,host_mtu=9000,romfile=
   wait_for "$work/console" "10.0.2.15" 60
-  pinged -f -l 16 -c 2000 -s 8972 -M do
+  pinged -f -l 16 -c 500 -s 8972 -M do
   messages 10.0.2.15 7 0 1472 1473 8000 8971 8972
   quits
 }
