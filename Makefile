@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: all core symbols text usb test test-host test-fail test-fuzz test-boot test-contract sim fuzz bench size check abi-table clean help
+.PHONY: all core symbols text usb test test-host test-fail test-fuzz test-boot test-contract soak sim fuzz bench size check abi-table clean help
 
 apps := $(notdir $(basename $(wildcard apps/*.cpp)) $(patsubst %/,%,$(wildcard apps/*/)))
 
@@ -80,6 +80,10 @@ test:
 test-host test-fail test-fuzz test-boot test-contract: test-%:
 	@tools/need.sh test
 	@test/run.sh $*
+# A million operations of each device, one device at a time.
+soak:
+	@tools/need.sh test
+	@JOBS=1 test/run.sh soak
 check:
 	@tools/need.sh test
 	@test/run.sh check
@@ -117,6 +121,7 @@ help:
 	@echo 'make              the core and an image of every program under apps/'
 	@echo 'make test         every test; ends with the line "N passed, N failed"'
 	@echo '                  ONLY=pattern takes some; test-host, -fail, -fuzz, -boot, -contract and check one kind'
+	@echo 'make soak         a million operations of each device and a million wakes; about an hour; ONLY=pattern takes some'
 	@echo 'make fuzz SECONDS=60 [TARGET=name]    looks for inputs that break a parser; see doc/inside.md'
 	@echo 'make image-iso PROGRAM=name [ARGS="text"]    a CD that boots by BIOS and by UEFI'
 	@echo 'make image-qcow2, image-vmdk, image-vdi, image-vhdx PROGRAM=name    disks of other virtual machines'

@@ -145,7 +145,7 @@ log: $work/bochs.log
 ${bochs_lines-}
 RC
   echo c >"$work/bochs.commands"
-  # Bochs' own exit status says nothing, and it ignores SIGTERM.
-  TERM=dumb timeout --foreground -s KILL 60 bochs -q -f "$work/bochsrc" -rc "$work/bochs.commands" >"$work/screen" 2>&1 </dev/null
+  # Bochs' own exit status says nothing, and it ignores SIGTERM. Some of its devices write into the current folder.
+  TERM=dumb timeout --foreground -s KILL 60 env -C "$work" bochs -q -f "$work/bochsrc" -rc "$work/bochs.commands" >"$work/screen" 2>&1 </dev/null
   output=$(cat "$work/serial" 2>/dev/null)
 }

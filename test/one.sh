@@ -7,8 +7,9 @@
 #                                     `// expect: TEXT` lines name what the compiler has to say; with a line
 #                                     `// compile: whole` it makes code, and not only looks at the text
 #   test/one.sh fuzz FILE             a fuzz target, over its inputs
-#   test/one.sh guest FILE N          run N of a guest program. Its comments say what to boot and to expect:
+#   test/one.sh guest FILE N [soak]   run N of a guest program. Its comments say what to boot and to expect:
 #                                       // boot: OPTIONS    a run, with options of run_x86-64.sh; 2 cores and no NIC
+#                                       // soak: OPTIONS    the same, of those that take long; prints what the console shows
 #                                       // status: N        its exit status, else 0
 #                                       // prints: TEXT     a text that the console must show; may be given again
 set -uo pipefail
@@ -88,17 +89,19 @@ run_fail() {
 }
 
 run_guest() {
-  local file=$1 number=$2 options expected text
+  local file=$1 number=$2 kind=${3-boot} options expected text
   # The lines of this run, and those before the first run, which are for all.
-  awk -v number="$number" '/^\/\/ boot:/ { run++ } !run || run == number' "$file" |
-    grep -E '^// (boot|status|prints):' >"$work/lines"
-  eval "options=($(sed -n 's/^\/\/ boot: *//p' "$work/lines"))"
+  awk -v number="$number" -v kind="$kind:" '
+    /^\/\/ (boot|soak):/ { begun = 1; mine = $2 == kind && ++run == number }
+    !begun || mine' "$file" | grep -E '^// (boot|soak|status|prints):' >"$work/lines"
+  eval "options=($(sed -n "s/^\/\/ $kind: *//p" "$work/lines"))"
   expected=$(sed -n 's/^\/\/ status: *//p' "$work/lines" | tail -n 1)
   run "$file" --net none "${options[@]}"
   expect_status "${expected:-0}"
   while IFS= read -r text; do
     expect_text "$text"
   done < <(sed -n 's/^\/\/ prints: *//p' "$work/lines")
+  [ "$kind" != soak ] || echo "$output"
 }
 
 case $1 in
@@ -109,5 +112,5 @@ shell)
 host) run_host "$2" "${3-}" ;;
 fail) run_fail "$2" ;;
 fuzz) run_fuzz "$2" ;;
-guest) run_guest "$2" "$3" ;;
+guest) run_guest "${@:2}" ;;
 esac

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the tests and prints `ok NAME` or `FAIL NAME` with its log for each, and at the end `N passed, N failed`.
 #
-#   test/run.sh KIND...        kinds: check host fail fuzz boot contract
+#   test/run.sh KIND...        kinds: check host fail fuzz boot contract soak; without one all but soak
 #   ONLY=pattern test/run.sh   takes the tests whose name matches this extended regular expression
 #   JOBS=N test/run.sh         how many at a time; default: the processors
 #
@@ -12,6 +12,7 @@
 #   fuzz   test/fuzz/*.cpp     fuzz targets, over the inputs in test/fuzz/corpus/TARGET
 #   boot   test/boot/*.cpp     guest programs, booted as their comments say; see test/one.sh
 #          test/boot/*.sh      each function test_* is a test, with test/lib.sh at hand
+#   soak   test/boot/*.cpp     the same programs, each with a million operations or more; prints their figures
 #   contract  test/contract/*.cpp  the same, but each is asked of the core, of a process and of the simulator
 #
 # A shell file sets another time limit than LIMIT_S for each of its tests with a line `# limit: SECONDS`.
@@ -21,6 +22,7 @@ cd "$top" || exit 2
 export LC_ALL=C
 LIMIT_S=120
 HOST_LIMIT_S=300
+SOAK_LIMIT_S=7200
 
 # Some containers come with a file where the null device should be: what is written there would be read again.
 if [ ! -c /dev/null ] && [ -w /dev ]; then
@@ -33,7 +35,8 @@ only=${ONLY-}
 jobs_max=${JOBS:-$(nproc)}
 
 names=() limits=() styles=() commands=()
-# add NAME LIMIT STYLE COMMAND...: style `one` is judged by its exit status, `many` prints its own ok and FAIL lines.
+# add NAME LIMIT STYLE COMMAND...: style `one` is judged by its exit status, so is `figures`, of which all output is shown;
+# `many` prints its own ok and FAIL lines.
 add() {
   [ "$3" = many ] || [[ $1 =~ $only ]] || return 0
   names+=("$1") limits+=("$2") styles+=("$3")
@@ -54,6 +57,17 @@ add_functions() {
   done
 }
 
+# add_guest FILE NAME WORD LIMIT STYLE: one run for each `// WORD:` line; of a file without lines of boot one without options.
+add_guest() {
+  local file=$1 name=$2 word=$3 runs run options
+  runs=$(grep -c "^// $word:" "$file")
+  [ "$runs" -gt 0 ] || [ "$word" = soak ] || runs=1
+  for ((run = 1; run <= runs; run++)); do
+    options=$(sed -n "s/^\/\/ $word: *//p" "$file" | sed -n "${run}p")
+    add "$name${options:+ $options}" "$4" "$5" test/one.sh guest "$file" "$run" "$word"
+  done
+}
+
 # add_host FILE NAME [SANITIZER]: if a case of the file matches.
 add_host() {
   sed -n "s|.*TEST_CASE(\"\([^\"]*\)\".*|$2: \1|p" "$1" | grep -qE -- "$only" || return 0
@@ -61,14 +75,16 @@ add_host() {
 }
 
 for kind in "$@"; do
-  case $kind in check | host | fail | fuzz | boot | contract) ;; *)
-    echo "run.sh: there is no kind '$kind'; take check, host, fail, fuzz, boot or contract." >&2
+  case $kind in check | host | fail | fuzz | boot | contract | soak) ;; *)
+    echo "run.sh: there is no kind '$kind'; take check, host, fail, fuzz, boot, contract or soak." >&2
     exit 2
     ;;
   esac
   while IFS= read -r file; do
     name=${file#test/}
     name=${name%.*}
+    case $kind/$file in soak/*.cpp) add_guest "$file" "soak/${name#*/}" soak $SOAK_LIMIT_S figures ;; esac
+    [ "$kind" != soak ] || continue
     case $file in
     *.sh) add_functions "$file" "$name" ;;
     test/host/*)
@@ -79,15 +95,10 @@ for kind in "$@"; do
     test/fuzz/*) add "$name" $HOST_LIMIT_S one test/one.sh fuzz "$file" ;;
     test/fail/*) add "$name" "$LIMIT_S" one test/one.sh fail "$file" ;;
     test/boot/* | test/contract/*)
-      # One run for each `// boot:` line, or one run without options.
-      runs=$(grep -c '^// boot:' "$file")
-      for ((run = 1; run <= (runs > 0 ? runs : 1); run++)); do
-        options=$(sed -n 's/^\/\/ boot: *//p' "$file" | sed -n "${run}p")
-        add "$name${options:+ $options}" "$(limit_of "$file")" one test/one.sh guest "$file" "$run"
-      done
+      add_guest "$file" "$name" boot "$(limit_of "$file")" one
       ;;
     esac
-  done < <(find "test/$kind" \( -name '*.cpp' -o -name '*.sh' \) 2>/dev/null | sort)
+  done < <(find "test/${kind/soak/boot}" \( -name '*.cpp' -o -name '*.sh' \) 2>/dev/null | sort)
 done
 
 if [ ${#names[@]} -eq 0 ]; then
@@ -119,6 +130,7 @@ report() {
     failed=$((failed + 1))
   elif [ "$status" -eq 0 ]; then
     echo "ok ${names[index]}"
+    [ "${styles[index]}" != figures ] || sed 's/^/    /' "$log"
     passed=$((passed + 1))
   else
     echo "FAIL ${names[index]}"

@@ -124,6 +124,10 @@ inline machine_info const *host_info = nullptr;
 inline thread_local core_local *host_local = nullptr;
 inline u64 (*host_ticks)() noexcept = nullptr;  // virtual time, in place of the TSC
 
+/// A device in place of the machine's. A place below 64 KiB is a port, above it a register in memory.
+inline u64 (*host_read)(u64 place, u32 bytes) noexcept = nullptr;
+inline void (*host_write)(u64 place, u64 value, u32 bytes) noexcept = nullptr;
+
 inline calls const &core() noexcept { return *host_table; }
 inline machine_info const &info() noexcept { return *host_info; }
 inline core_local &local() noexcept { return *host_local; }

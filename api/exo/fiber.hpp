@@ -29,6 +29,7 @@
 #include "cancel.hpp"
 #include "console.hpp"
 #include "core.hpp"
+#include "nesting.hpp"
 #include "preemption.hpp"
 #include "result.hpp"
 #include "run.hpp"
@@ -295,12 +296,13 @@ class fiber_queue : operation {
   void run(fiber_state &fiber) noexcept {
     for (;;) {
       enter(fiber);
-      if (fiber.ended_) return fiber.joiner_.resume();
+      if (fiber.ended_) return resume(fiber.joiner_);
       if (fiber.suspend_ == nullptr) return put(fiber);
       // The awaiter may have resumed the fiber by now, that is put it into the queue again.
-      std::coroutine_handle<> const then = std::exchange(fiber.suspend_, nullptr)(fiber.awaiter_, fiber.as_handle());
+      std::coroutine_handle<> then;
+      nesting_here.run([&] { then = std::exchange(fiber.suspend_, nullptr)(fiber.awaiter_, fiber.as_handle()); });
       if (then == nullptr) return;
-      if (then.address() != &fiber) return then.resume();
+      if (then.address() != &fiber) return resume(then);
     }
   }
 

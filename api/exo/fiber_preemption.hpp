@@ -7,7 +7,8 @@
 //
 // Only code of the program on a fiber's own stack is preempted: not what runs on the loop's, no call of the core (nor, in a
 // process, of its libraries), and nothing in a section of exo::unpreempted, as all locks of these headers are while they are
-// held. What is preempted is kept on the fiber's stack: all registers, with those of SSE, AVX and AVX-512.
+// held, the heap while it is at work, and local statics while they are made. What is preempted is kept on the fiber's stack:
+// all registers, with those of SSE, AVX and AVX-512.
 #pragma once
 
 #include <cpuid.h>

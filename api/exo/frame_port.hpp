@@ -115,7 +115,7 @@ class frame_port {
     if (pending && *pending) return;
     // A device without interrupts is looked at every millisecond.
     if (!pending) deadline = std::min(deadline, clock::now() + std::chrono::milliseconds(1));
-    core().core_idle(clock::to_ticks(deadline));
+    detail::idle(clock::to_ticks(deadline));
   }
 
   /// Flushes, then polls until the device has sent everything: before closing, or the last frames are lost.

@@ -2,7 +2,8 @@
 //
 // A slab is a run of pages cut into blocks of one size; there are eight sizes from one power of two to the next. A core
 // takes from its own slabs and gives back to them without a lock or a locked instruction. A block of another core's slab
-// goes onto a list of that core, which looks there when a slab is used up. Larger blocks are runs of pages.
+// goes into a ring of that core, or onto a list when that is full; the core looks there when a slab is used up. Larger blocks
+// are runs of pages.
 //
 // Nothing of the heap lies among the blocks, which are therefore aligned as their size is: page_map tells the slab of an
 // address, and which core it belongs to. (The shape is known from mimalloc: D. Leijen, B. Zorn, L. de Moura, "Mimalloc: Free
@@ -11,7 +12,7 @@
 // A core has its slabs from its first block until it rests, which is at the end of its work and before it halts for more.
 // While it rests, another core that runs short of memory may collect what is free there.
 //
-// Not for trap handlers: they may have interrupted it.
+// Not for trap handlers: they may have interrupted it. Preempted fibers are safe: what changes a core's heap is a section.
 #pragma once
 
 #include <algorithm>
@@ -65,7 +66,8 @@ struct alignas(2048) core_heap {
   std::array<slab *, size_classes::count> slabs;  // the first of each ring
   std::array<u64, size_classes::count> bytes{};   // of all slabs of a size, full ones too
   spin_lock awake;  // held by the core while it does not rest, or by who collects meanwhile
-  alignas(64) returned_list returned;
+  returned_ring<64> returned;
+  alignas(64) returned_list returned_late;  // when there was no place in the ring
 
   core_heap() noexcept { slabs.fill(&no_slab); }
 };
@@ -86,6 +88,7 @@ class heap {
   /// @return           null when no memory is left
   /// @core any
   [[nodiscard]] void *take(std::size_t bytes, std::size_t alignment = default_alignment) {
+    unpreempted const section;
     // A class that holds a multiple of an alignment has blocks that are one: its step is a power of two.
     if (alignment > default_alignment && bytes <= sizes::block_max) bytes = align_up(std::max<u64>(bytes, 1), alignment);
     core_heap *const mine = here();
@@ -102,6 +105,7 @@ class heap {
   /// Gives a block back, from whatever core; null is nothing. A block that is free already, or none of the heap, panics.
   /// @core any
   void give(void *block) {
+    unpreempted const section;
     u64 const number = map_.find(block);
     if (number == 0) [[unlikely]] return refuse(block);
     core_heap *const mine = here();
@@ -136,15 +140,18 @@ class heap {
   /// Ends this core's use for now: the others may take from what is free there.
   /// @core any
   void rest() noexcept {
+    unpreempted const section;
     core_heap *const mine = here();
     if (mine == nullptr || mine->tag == core_heap::resting) return;
     mine->tag = core_heap::resting;
+    detail::hold_preemption();  // as lock() did
     mine->awake.unlock();
   }
 
   /// Gives the pool back all that this core and the resting ones have free; true if that was something.
   /// @core any
   bool collect() {
+    unpreempted const section;
     core_heap *const all = heaps_.load(std::memory_order_acquire);
     if (all == nullptr) return false;
     bool any = false;
@@ -243,9 +250,13 @@ class heap {
   [[gnu::noinline]] void give_slowly(void *block, u64 number) {
     if (number >> tag_shift != pages_tag) {
       core_heap &owner = heaps_.load(std::memory_order_acquire)[(number >> tag_shift) - 1];
-      auto &returned = *static_cast<heap_block *>(block);
-      returned.mark = returned_mark_of(returned);
-      return owner.returned.push(returned);
+      auto const returned = [block] {
+        auto *const marked = static_cast<heap_block *>(block);
+        marked->mark = returned_mark_of(*marked);
+        return marked;
+      };
+      if (!owner.returned.try_push(returned)) owner.returned_late.push(*returned());
+      return;
     }
     slab &own_pages = *slab_of(number);
     if (block != own_pages.first || !map_.clear_if(own_pages.first, number)) refuse(block);
@@ -254,11 +265,15 @@ class heap {
 
   /// Sorts in what other cores have given back.
   void take_back(core_heap &mine) {
-    for (auto *each = static_cast<heap_block *>(mine.returned.take_all()); each != nullptr;) {
-      heap_block &block = *std::exchange(each, static_cast<heap_block *>(each->next));
+    auto const sort_in = [&](void *each) {
+      heap_block &block = *static_cast<heap_block *>(each);
       slab &to = *slab_of(map_.find(&block));
       if (block.mark != returned_mark_of(block)) [[unlikely]] refuse_twice(&block, to);
       put(mine, block, to);
+    };
+    mine.returned.take_all(sort_in);
+    for (detail::free_block *each = mine.returned_late.take_all(); each != nullptr;) {
+      sort_in(std::exchange(each, each->next));
     }
   }
 
@@ -318,6 +333,7 @@ class heap {
     core_heap *const mine = here();
     if (mine->tag == core_heap::resting) {
       mine->awake.lock();
+      detail::allow_preemption();  // the core has it until it rests, not the fiber that is here now
       mine->tag = local().index + 1;
     }
     return mine;

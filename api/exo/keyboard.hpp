@@ -210,7 +210,7 @@ class input {
       u64 const now = ticks();
       if (!taken.empty() || now >= deadline) return taken;
       u64 const soon = now + info().tsc_hz / 1000;
-      core().core_idle(soon < deadline ? soon : deadline);
+      detail::idle(soon < deadline ? soon : deadline);
     }
   }
 

@@ -112,14 +112,22 @@ struct static_guard {
 };
 static_assert(sizeof(static_guard) == sizeof(u64));
 
+EXO_SYMBOL void guard_abort(static_guard *guard) noexcept __asm__("__cxa_guard_abort");
+EXO_SYMBOL void guard_abort(static_guard *guard) noexcept {
+  guard->maker.store(0, std::memory_order_release);
+  detail::allow_preemption();
+}
+
 EXO_SYMBOL int guard_acquire(static_guard *guard) noexcept __asm__("__cxa_guard_acquire");
 EXO_SYMBOL int guard_acquire(static_guard *guard) noexcept {
   u32 const me = local().index + 1;
   while (guard->made.load(std::memory_order_acquire) == 0) {
     u32 maker = 0;
-    if (guard->maker.compare_exchange_strong(maker, me, std::memory_order_acquire)) {
+    // Not preempted until it is made: another fiber of this core would take that for a static that needs itself.
+    if (detail::hold_preemption_if(
+            [&] { return guard->maker.compare_exchange_strong(maker, me, std::memory_order_acquire); })) {
       if (guard->made.load(std::memory_order_relaxed) == 0) return 1;
-      guard->maker.store(0, std::memory_order_release);
+      guard_abort(guard);
     } else if (maker == me) {
       panic("a local static needs itself to be made");
     }
@@ -131,11 +139,8 @@ EXO_SYMBOL int guard_acquire(static_guard *guard) noexcept {
 EXO_SYMBOL void guard_release(static_guard *guard) noexcept __asm__("__cxa_guard_release");
 EXO_SYMBOL void guard_release(static_guard *guard) noexcept {
   guard->made.store(1, std::memory_order_release);
-  guard->maker.store(0, std::memory_order_release);
+  guard_abort(guard);
 }
-
-EXO_SYMBOL void guard_abort(static_guard *guard) noexcept __asm__("__cxa_guard_abort");
-EXO_SYMBOL void guard_abort(static_guard *guard) noexcept { guard->maker.store(0, std::memory_order_release); }
 
 // ---- what runs when the program ends, last registered first ----
 

@@ -15,6 +15,7 @@
 
 #include "core.hpp"
 #include "message.hpp"
+#include "nesting.hpp"
 #include "result.hpp"
 #include "run.hpp"
 #include "task.hpp"
@@ -87,7 +88,7 @@ class on_awaiter : operation {
   }
 
   void go_home() noexcept {
-    done = [](operation &self) noexcept { static_cast<on_awaiter &>(self).task_.resume(); };
+    done = [](operation &self) noexcept { resume(static_cast<on_awaiter &>(self).task_); };
     home_->deliver(*this);
   }
 
@@ -126,7 +127,7 @@ class on_all_awaiter : operation {
       }
       ++used_;
     }
-    done = [](operation &self) noexcept { static_cast<on_all_awaiter &>(self).task_.resume(); };
+    done = [](operation &self) noexcept { resume(static_cast<on_all_awaiter &>(self).task_); };
     ++used_;
     run();
   }

@@ -28,8 +28,18 @@ template <typename T>
 class mmio {
  public:
   explicit mmio(u64 address) noexcept : register_(reinterpret_cast<T volatile *>(address)) {}
-  [[nodiscard]] T read() const noexcept { return *register_; }
-  void write(T value) const noexcept { *register_ = value; }
+  [[nodiscard]] T read() const noexcept {
+#ifdef EXO_HOST
+    if (host_read != nullptr) return static_cast<T>(host_read(reinterpret_cast<u64>(register_), sizeof(T)));
+#endif
+    return *register_;
+  }
+  void write(T value) const noexcept {
+#ifdef EXO_HOST
+    if (host_write != nullptr) return host_write(reinterpret_cast<u64>(register_), value, sizeof(T));
+#endif
+    *register_ = value;
+  }
 
  private:
   T volatile *register_;

@@ -305,8 +305,7 @@ class run_loop {
     asleep_.store(true, std::memory_order_seq_cst);
     if (!has_messages()) {
       detail::count(counters_.halts);
-      system_heap.rest();
-      exo::core().core_idle(deadline);
+      detail::idle(deadline);
     }
     asleep_.store(false, std::memory_order_relaxed);
   }

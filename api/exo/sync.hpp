@@ -11,6 +11,7 @@
 
 #include "core.hpp"
 #include "lock.hpp"
+#include "system_heap.hpp"
 #include "time.hpp"
 
 namespace exo {
@@ -38,7 +39,7 @@ class signal {
     }
     u32 expected = unset_state;
     if (!state_.compare_exchange_strong(expected, local().index, std::memory_order_acq_rel)) return;
-    while (!is_set()) core().core_idle(no_deadline);
+    while (!is_set()) idle(no_deadline);
   }
 
   void clear() noexcept { state_.store(unset_state, std::memory_order_relaxed); }

@@ -19,4 +19,14 @@ inline constinit checked_heap system_heap(system_pages);
 inline constinit heap system_heap(system_pages);
 #endif
 
+namespace detail {
+
+/// core_idle for who may wait long: meanwhile the others may take what the heap has free here, and what was freed to it.
+inline void idle(u64 deadline) noexcept {
+  system_heap.rest();
+  exo::core().core_idle(deadline);
+}
+
+}  // namespace detail
+
 }  // namespace exo

@@ -10,10 +10,10 @@
 // from free lists of the core; a task<result<T>> whose frame cannot be had ends with error::memory, a task<T> panics.
 // A task stays on its core.
 //
-// What does not compile: a task that is made and not awaited, a result that was awaited and is not used (to drop one, write
-// `std::ignore = co_await …`; both with -Werror=unused-result, as the run script has it), a coroutine lambda with captures
-// (they would go before the coroutine does), and coroutine parameters that may refer to temporaries (const & and &&). What
-// is caught when it runs: a task that is started and thrown away, a scope that is left before its children.
+// What does not compile: a task that is made and not awaited, a result that was awaited, alone or with others, and is not
+// used (to drop one, write `std::ignore = co_await …`; both with -Werror=unused-result, as the run script has it), a
+// coroutine lambda with captures (they would go before the coroutine does), and coroutine parameters that may refer to
+// temporaries (const & and &&). What is caught when it runs: a scope that is left before its children.
 //
 // What is awaited lives until the end of its expression: `auto value = co_await …`, not `auto &&value`.
 #pragma once
@@ -27,10 +27,12 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "cancel.hpp"
 #include "console.hpp"
 #include "core.hpp"
+#include "nesting.hpp"
 #include "preemption.hpp"
 #include "result.hpp"
 #include "run.hpp"
@@ -60,25 +62,32 @@ struct flat<result<T>> {
 template <typename T>
 using flat_result = typename flat<T>::type;
 
-struct promise_base {
-  /// What goes on when the task has ended; null: the one that awaits it, at `context`.
-  std::coroutine_handle<> (*finish)(promise_base &self) noexcept = nullptr;
-  void *context = nullptr;
-  cancel_source *cancel = nullptr;  // of who awaits it; null: nobody can cancel
+/// Where a task brings its value, in the memory of who waits for it.
+struct outcome_base {
+  /// Says what comes next when the task has ended, if anything does. Null as long as who awaits it has not been suspended,
+  /// but is below it on the stack.
+  std::coroutine_handle<> (*ended)(outcome_base &self) noexcept = nullptr;
+  void *context;  // for ended, set with it
+};
 
-  struct final_awaiter {
-    static bool await_ready() noexcept { return false; }
-    template <typename Promise>
-    static std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> ended) noexcept {
-      promise_base &self = ended.promise();
-      if (self.finish != nullptr) return self.finish(self);
-      return std::coroutine_handle<>::from_address(self.context);
-    }
-    static void await_resume() noexcept {}
-  };
+template <typename T>
+using value_or_nothing = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+template <typename T>
+struct outcome : outcome_base {
+  std::optional<value_or_nothing<T>> value;  // none before the end
+};
+
+struct promise_base {
+  outcome_base *outcome;  // both are set when the task is started
+  cancel_source *cancel;  // of who awaits it; null: nobody can cancel
 
   static std::suspend_always initial_suspend() noexcept { return {}; }
-  static final_awaiter final_suspend() noexcept { return {}; }
+  /// The frame goes now, and what comes next is resumed when it is gone.
+  [[nodiscard]] std::suspend_never final_suspend() const noexcept {
+    if (outcome->ended != nullptr) nesting_here.next(outcome->ended(*outcome));
+    return {};
+  }
   [[noreturn]] static void unhandled_exception() noexcept { panic("an exception left a task"); }
 
   static void *operator new(std::size_t bytes) noexcept {
@@ -93,81 +102,41 @@ struct promise_base {
 
 template <typename T>
 struct promise_value : promise_base {
-  std::optional<T> value;
-  void return_value(T what) noexcept { value.emplace(std::move(what)); }
+  void return_value(T what) noexcept {
+    auto &value = static_cast<detail::outcome<T> &>(*outcome).value;
+    if constexpr (std::same_as<T, result<void>>) {
+      if (value && !*value) return;  // the children of a scope have one place for all, where the first error stays
+    }
+    value.emplace(std::move(what));
+  }
 };
 template <>
 struct promise_value<void> : promise_base {
-  static void return_void() noexcept {}
+  void return_void() noexcept { static_cast<detail::outcome<void> &>(*outcome).value.emplace(); }
 };
 
 template <typename T>
 struct task_promise;
-template <typename T>
-T task_value(std::coroutine_handle<task_promise<T>> ended) noexcept;
 
-/// What a task without a frame gives. Never moved from: an error is copied.
+/// What becomes a task. GCC makes a task of another type only when the frame is complete, so that a register holds its
+/// address until then.
 template <typename T>
-struct frameless {
-  union {
-    T value;
-  };
-  constexpr frameless() noexcept : value(std::unexpect, error::memory) {}
-  constexpr ~frameless() {}
-};
-template <typename T>
-inline constinit frameless<T> without_frame;
-
-// Awaiters of results return references into themselves or the child, which live until the end of the expression, because
-// GCC 12 says that a result is not used only where a call returns no class.
-
-template <typename T>
-struct child_awaiter {
+struct made_frame {
   std::coroutine_handle<task_promise<T>> frame;
-
-  [[nodiscard]] bool await_ready() const noexcept { return !frame; }
-  template <typename Promise>
-  auto await_suspend(std::coroutine_handle<Promise> parent) noexcept {
-    promise_base &child = frame.promise();
-    child.context = parent.address();
-    child.cancel = parent.promise().cancel;
-    return frame;
-  }
-};
-template <typename T>
-struct task_awaiter : child_awaiter<T> {
-  [[nodiscard]] T await_resume() noexcept { return task_value<T>(this->frame); }
-};
-template <typename T>
-struct task_awaiter<result<T>> : child_awaiter<result<T>> {
-  [[nodiscard, gnu::warn_unused_result]] result<T> &&await_resume() noexcept {
-    return this->frame ? *std::move(this->frame.promise().value) : std::move(without_frame<result<T>>.value);
-  }
 };
 
 template <typename T>
 struct task_promise : promise_value<T> {
-  task<T> get_return_object() noexcept {
+  made_frame<T> get_return_object() noexcept {
     auto const frame = std::coroutine_handle<task_promise>::from_promise(*this);
     // GCC 12 lays out the frame of a coroutine that begins with `if (co_await …)` so that no handle fits it.
     if (reinterpret_cast<u64>(frame.address()) % frame_pool::unit != 0) {
       panic("the compiler misplaced a task's promise: give what is awaited in its first `if` a name before");
     }
-    return task<T>(frame);
+    return {frame};
   }
-  static task<T> get_return_object_on_allocation_failure() noexcept { return task<T>(nullptr); }
+  static made_frame<T> get_return_object_on_allocation_failure() noexcept { return {nullptr}; }
 };
-
-/// Takes the value out of a task that has ended, or says that it had no frame.
-template <typename T>
-T task_value(std::coroutine_handle<task_promise<T>> ended) noexcept {
-  if constexpr (is_result<T>) {
-    if (!ended) return std::unexpected(error::memory);
-  } else {
-    if (!ended) panic("no memory is left for the frame of a task; make it a task<result<...>> to handle that");
-  }
-  if constexpr (!std::is_void_v<T>) return *std::move(ended.promise().value);
-}
 
 /// Parameters of a coroutine that stay valid as long as it runs.
 template <typename Parameter>
@@ -208,9 +177,12 @@ inline constexpr bool all_outlive_call<First, Rest...> =
      (std::is_lvalue_reference_v<First> && std::is_class_v<std::remove_reference_t<First>>)) &&
     (outlives_call<Rest> && ...);
 
+template <typename T>
+class task_awaiter;
+
 }  // namespace detail
 
-/// A coroutine that runs when it is awaited, and whose frame this owns.
+/// A coroutine that runs when it is awaited, and whose frame this owns until then.
 template <typename T>
 class [[nodiscard("a task that is not awaited does nothing")]] task {
  public:
@@ -218,29 +190,22 @@ class [[nodiscard("a task that is not awaited does nothing")]] task {
   using promise_type = detail::task_promise<T>;
   using handle = std::coroutine_handle<promise_type>;
 
+  task(detail::made_frame<T> made) noexcept : frame_(made.frame) {}
   task(task &&other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
   task &operator=(task &&) = delete;
   ~task() {
-    if (!frame_) return;
-    if (frame_.promise().context != nullptr && !frame_.done()) {
-      panic("a task was thrown away while it ran: await it, or give it to a scope");
-    }
-    frame_.destroy();
+    if (frame_) frame_.destroy();
   }
 
   /// Awaiting a task that was made by a call: `co_await work()`, or `co_await std::move(made)`.
-  auto operator co_await() && noexcept {
-    return detail::task_awaiter<T>{{frame_}};
-  }
+  [[nodiscard]] auto operator co_await() && noexcept { return detail::task_awaiter<T>(*this); }
 
-  /// For who starts it another way: the frame, null if there was no memory for one.
+  /// The frame until the task is started, null if there was no memory for one.
   [[nodiscard]] handle frame() const noexcept { return frame_; }
+  /// For who starts it, see detail::begin: it owns itself from then on.
   [[nodiscard]] handle release() noexcept { return std::exchange(frame_, nullptr); }
 
  private:
-  friend promise_type;
-  explicit task(handle frame) noexcept : frame_(frame) {}
-
   handle frame_;
 };
 
@@ -263,18 +228,67 @@ struct awaited<task<T>> {
 template <typename T>
 using awaited_result = typename awaited<T>::type;
 
-/// Starts a task with what goes on when it has ended; false if it has no frame.
+/// Takes a task's frame and says where its value goes. Null if it has none; then that is the value, or a panic.
 template <typename T>
-bool start(task<T> &what, std::coroutine_handle<> (*finish)(promise_base &) noexcept, void *context,
-           cancel_source *cancel) noexcept {
-  if (!what.frame()) return false;
-  promise_base &promise = what.frame().promise();
-  promise.finish = finish;
-  promise.context = context;
-  promise.cancel = cancel;
-  what.frame().resume();
-  return true;
+std::coroutine_handle<task_promise<T>> begin(task<T> &what, outcome<T> &to, cancel_source *cancel) noexcept {
+  auto const frame = what.release();
+  if (!frame) {
+    if constexpr (is_result<T>) {
+      to.value.emplace(std::unexpect, error::memory);
+    } else {
+      panic("no memory is left for the frame of a task; make it a task<result<...>> to handle that");
+    }
+    return nullptr;
+  }
+  frame.promise().outcome = &to;
+  frame.promise().cancel = cancel;
+  return frame;
 }
+
+/// Awaits a child. It runs on the stack of who awaits it, who is not suspended if the child ends without waiting.
+template <typename T>
+class child_awaiter {
+ public:
+  explicit child_awaiter(task<T> &what) noexcept : what_(what) {}
+
+  [[nodiscard]] static bool await_ready() noexcept { return false; }
+  template <typename Promise>
+  bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
+    auto const frame = begin(what_, outcome_, parent.promise().cancel);
+    if (!frame) return false;
+    if (nesting_here.has_room()) {
+      frame.resume();
+      if (outcome_.value) return false;
+    } else {
+      nesting_here.next(frame);
+    }
+    outcome_.context = parent.address();
+    outcome_.ended = [](outcome_base &self) noexcept { return std::coroutine_handle<>::from_address(self.context); };
+    return true;
+  }
+
+ protected:
+  outcome<T> outcome_;
+
+ private:
+  task<T> &what_;
+};
+template <typename T>
+class task_awaiter : public child_awaiter<T> {
+ public:
+  using child_awaiter<T>::child_awaiter;
+  [[nodiscard]] T await_resume() noexcept {
+    if constexpr (!std::is_void_v<T>) return *std::move(this->outcome_.value);
+  }
+};
+/// Awaiters of results return references into themselves, which live until the end of the expression, because GCC 12 says
+/// that a result is not used only where a call returns no class.
+template <typename T>
+class task_awaiter<result<T>> : public child_awaiter<result<T>> {
+ public:
+  using child_awaiter<result<T>>::child_awaiter;
+  [[nodiscard, gnu::warn_unused_result]] result<T> &&await_resume() noexcept { return *std::move(this->outcome_.value); }
+};
 
 /// What an awaiter that may wait has in common: the task that waits, its loop, and its hook for cancellation.
 class waiter : public operation, public cancel_hook {
@@ -295,7 +309,7 @@ class waiter : public operation, public cancel_hook {
 
   void resume() noexcept {
     cancel_hook::remove();
-    task_.resume();
+    detail::resume(task_);
   }
 
  private:
@@ -351,7 +365,7 @@ struct cancelled_awaiter {
 class yield_awaiter : operation {
  public:
   yield_awaiter() noexcept
-      : operation([](operation &self) noexcept { static_cast<yield_awaiter &>(self).task_.resume(); }) {}
+      : operation([](operation &self) noexcept { detail::resume(static_cast<yield_awaiter &>(self).task_); }) {}
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> task) noexcept {
     task_ = task;
@@ -420,7 +434,7 @@ inline root_coroutine run_root(task<void> what) { co_await std::move(what); }
   if (!root.frame) return std::unexpected(error::memory);
   root.frame.promise().where = where;
   run_loop::here().add(static_cast<detail::root_task &>(root.frame.promise()));
-  root.frame.resume();
+  detail::resume(root.frame);
   return {};
 }
 

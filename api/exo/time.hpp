@@ -6,6 +6,7 @@
 
 #include "console.hpp"
 #include "core.hpp"
+#include "system_heap.hpp"
 
 namespace exo {
 
@@ -57,13 +58,13 @@ struct clock {
 /// Halts this core until a time. Events that arrive meanwhile are dropped: poll their queues afterwards.
 inline void sleep_until(clock::time_point when) noexcept {
   u64 const deadline = clock::to_ticks(when);
-  while (ticks() < deadline) core().core_idle(deadline);
+  while (ticks() < deadline) detail::idle(deadline);
 }
 
 /// Halts this core for at least a duration. Events that arrive meanwhile are dropped: poll their queues afterwards.
 inline void sleep_for(clock::duration wait) noexcept {
   u64 const deadline = deadline_in(wait);
-  while (ticks() < deadline) core().core_idle(deadline);
+  while (ticks() < deadline) detail::idle(deadline);
 }
 
 namespace detail {

@@ -14,6 +14,7 @@
 #include "cancel.hpp"
 #include "console.hpp"
 #include "core.hpp"
+#include "nesting.hpp"
 #include "preemption.hpp"
 #include "result.hpp"
 #include "run.hpp"
@@ -31,24 +32,27 @@ struct first_of {
 
 namespace detail {
 
+/// Starts a task, in whose outcome `ended` is set already.
 template <typename T>
-using value_or_nothing = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
-
-template <typename T>
-value_or_nothing<T> joined_value(task<T> const &ended) noexcept {
-  if constexpr (std::is_void_v<T>) {
-    task_value<T>(ended.frame());
-    return {};
-  } else {
-    return task_value<T>(ended.frame());
-  }
+void start(task<T> &what, outcome<T> &to, cancel_source *cancel) noexcept {
+  nesting_here.run([&] {
+    if (auto const frame = begin(what, to, cancel)) {
+      frame.resume();
+    } else {
+      nesting_here.next(to.ended(to));
+    }
+  });
 }
 
 /// Starts all tasks and waits for all. With Any, the first that ends cancels the others.
 template <bool Any, typename... Ts>
 class joint_awaiter {
+  using all_values = std::tuple<value_or_nothing<Ts>...>;
+
  public:
-  explicit joint_awaiter(task<Ts>... tasks) noexcept : tasks_(std::move(tasks)...) {}
+  using value = std::conditional_t<Any, first_of<value_or_nothing<Ts>...>, all_values>;
+
+  explicit joint_awaiter(task<Ts>... tasks) noexcept : children_(child<Ts>{std::move(tasks), {}}...) {}
   joint_awaiter(joint_awaiter const &) = delete;
   joint_awaiter &operator=(joint_awaiter const &) = delete;
 
@@ -62,51 +66,60 @@ class joint_awaiter {
       source_.follow(cancel);
       cancel = &source_;
     }
-    std::apply([&](auto &...each) noexcept { (start_one(each, cancel), ...); }, tasks_);
+    std::apply([&](auto &...each) noexcept { (start_one(each, cancel), ...); }, children_);
     return --left_ != 0;
   }
 
-  [[nodiscard]] auto await_resume() noexcept {
-    auto values = std::apply([](auto &...each) noexcept { return std::tuple(joined_value(each)...); }, tasks_);
-    if constexpr (Any) {
-      return first_of<value_or_nothing<Ts>...>{first_, std::move(values)};
-    } else {
-      return values;
-    }
+  // As a reference, so that it is noticed if it is not used: see task_awaiter.
+  [[nodiscard, gnu::warn_unused_result]] value &&await_resume() noexcept {
+    std::apply([this](auto &...each) noexcept { take_all(each.outcome...); }, children_);
+    return *std::move(value_);
+  }
+  /// Of tasks that return nothing, all that is known is that they have ended.
+  value await_resume() noexcept
+    requires(!Any && (std::is_void_v<Ts> && ...))
+  {
+    return {};
   }
 
  private:
-  static constexpr std::size_t none = sizeof...(Ts);
+  template <typename T>
+  struct child {
+    task<T> what;
+    detail::outcome<T> outcome;
+  };
 
   template <typename T>
-  void start_one(task<T> &each, cancel_source *cancel) noexcept {
-    std::size_t const number = next_++;
-    if (each.frame()) frames_[number] = &each.frame().promise();
-    if (!start(each, ended, this, cancel)) (void)ended_one(number);
+  void start_one(child<T> &each, cancel_source *cancel) noexcept {
+    each.outcome.ended = ended;
+    each.outcome.context = this;
+    start(each.what, each.outcome, cancel);
   }
 
-  static std::coroutine_handle<> ended(promise_base &promise) noexcept {
-    joint_awaiter &self = *static_cast<joint_awaiter *>(promise.context);
-    std::size_t number = 0;
-    while (self.frames_[number] != &promise) ++number;
-    return self.ended_one(number) ? self.parent_ : std::noop_coroutine();
-  }
-
-  /// True for the last one.
-  bool ended_one(std::size_t number) noexcept {
-    if (first_ == none) {
-      first_ = number;
-      if constexpr (Any) source_.request();
+  static std::coroutine_handle<> ended(outcome_base &which) noexcept {
+    joint_awaiter &self = *static_cast<joint_awaiter *>(which.context);
+    if (self.first_ == nullptr) {
+      self.first_ = &which;
+      if constexpr (Any) self.source_.request();
     }
-    return --left_ == 0;
+    return --self.left_ == 0 ? self.parent_ : nullptr;
   }
 
-  std::tuple<task<Ts>...> tasks_;
-  std::array<promise_base *, sizeof...(Ts)> frames_{};
-  std::size_t next_ = 0;
-  std::size_t first_ = none;
+  void take_all(outcome<Ts> &...each) noexcept {
+    if constexpr (Any) {
+      std::size_t first = 0;
+      (void)((&each == first_ || (++first, false)) || ...);
+      value_.emplace(first, all_values(*std::move(each.value)...));
+    } else {
+      value_.emplace(*std::move(each.value)...);
+    }
+  }
+
+  std::tuple<child<Ts>...> children_;
+  outcome_base *first_ = nullptr;
   std::size_t left_ = sizeof...(Ts) + 1;  // one for await_suspend itself
   std::coroutine_handle<> parent_;
+  std::optional<value> value_;
   [[no_unique_address]] std::conditional_t<Any, cancel_source, std::monostate> source_;
 };
 
@@ -119,7 +132,7 @@ class timeout_awaiter : timer_node {
     deadline = when;
   }
 
-  [[nodiscard]] bool await_ready() const noexcept { return !what_.frame(); }
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
 
   template <typename Promise>
   bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
@@ -129,15 +142,16 @@ class timeout_awaiter : timer_node {
     } else {
       run_loop::here().add(static_cast<timer_node &>(*this));
     }
-    start(what_, ended, this, &source_);
-    if (what_.frame().done()) return false;
+    outcome_.ended = ended;
+    outcome_.context = this;
+    start(what_, outcome_, &source_);
+    if (outcome_.value) return false;
     parent_ = parent;
     return true;
   }
 
   [[nodiscard, gnu::warn_unused_result]] T &&await_resume() noexcept {
-    if (!what_.frame()) return std::move(without_frame<T>.value);
-    T &value = *what_.frame().promise().value;
+    T &value = *outcome_.value;
     if (late_ && !value && value.error() == error::cancelled) value = std::unexpected(error::timeout);
     return std::move(value);
   }
@@ -148,13 +162,14 @@ class timeout_awaiter : timer_node {
     source_.request();
   }
 
-  static std::coroutine_handle<> ended(promise_base &promise) noexcept {
-    timeout_awaiter &self = *static_cast<timeout_awaiter *>(promise.context);
+  static std::coroutine_handle<> ended(outcome_base &outcome) noexcept {
+    timeout_awaiter &self = *static_cast<timeout_awaiter *>(outcome.context);
     run_loop::here().remove(static_cast<timer_node &>(self));
-    return self.parent_ ? self.parent_ : std::noop_coroutine();
+    return self.parent_;
   }
 
   task<T> what_;
+  outcome<T> outcome_;
   bool late_ = false;
   std::coroutine_handle<> parent_;
   cancel_source source_;
@@ -195,7 +210,10 @@ template <typename T>
 /// The first that fails cancels the others. A scope that goes while children run panics: they would use what goes with it.
 class scope {
  public:
-  scope() = default;
+  scope() noexcept {
+    nothing_.ended = outcome_.ended = ended;
+    nothing_.context = outcome_.context = this;
+  }
   scope(scope const &) = delete;
   scope &operator=(scope const &) = delete;
   ~scope() {
@@ -210,12 +228,11 @@ class scope {
     if (!what.frame()) return std::unexpected(error::memory);
     unpreempted const section;  // the task may begin on a fiber's stack
     ++running_;
-    auto const frame = what.release();
-    detail::promise_base &promise = frame.promise();
-    promise.finish = ended<T>;
-    promise.context = this;
-    promise.cancel = &source_;
-    frame.resume();
+    if constexpr (std::is_void_v<T>) {
+      detail::start(what, nothing_, &source_);
+    } else {
+      detail::start(what, outcome_, &source_);
+    }
     return {};
   }
 
@@ -239,28 +256,21 @@ class scope {
     }
     [[nodiscard, gnu::warn_unused_result]] result<void> &&await_resume() noexcept {
       self.parent_ = nullptr;
-      outcome = std::exchange(self.outcome_, {});
+      outcome = std::exchange(self.outcome_.value, std::nullopt).value_or(result<void>());
       return std::move(outcome);
     }
   };
 
-  template <typename T>
-  static std::coroutine_handle<> ended(detail::promise_base &promise) noexcept {
-    scope &self = *static_cast<scope *>(promise.context);
-    auto &child = static_cast<detail::task_promise<T> &>(promise);
-    if constexpr (!std::is_void_v<T>) {
-      if (!*child.value && self.outcome_) {
-        self.outcome_ = *child.value;
-        self.source_.request();
-      }
-    }
-    std::coroutine_handle<detail::task_promise<T>>::from_promise(child).destroy();
-    return --self.running_ == 0 && self.parent_ ? self.parent_ : std::noop_coroutine();
+  static std::coroutine_handle<> ended(detail::outcome_base &which) noexcept {
+    scope &self = *static_cast<scope *>(which.context);
+    if (self.outcome_.value && !*self.outcome_.value) self.source_.request();
+    return --self.running_ == 0 ? self.parent_ : nullptr;
   }
 
   std::size_t running_ = 0;
   std::coroutine_handle<> parent_;
-  result<void> outcome_;
+  detail::outcome<void> nothing_;          // of all children that return nothing
+  detail::outcome<result<void>> outcome_;  // of all others
   cancel_source source_;
 };
 

@@ -23,6 +23,7 @@
 #include "memory.hpp"
 #include "smp.hpp"
 #include "sync.hpp"
+#include "system_heap.hpp"
 
 namespace exo {
 
@@ -212,7 +213,7 @@ class workers {
         me.resting.store(root == nullptr ? rest::idle : rest::waits, std::memory_order_seq_cst);
         resting_.fetch_add(1, std::memory_order_seq_cst);
         found = join_any(root);
-        if (found == nullptr && !ended()) core().core_idle(no_deadline);
+        if (found == nullptr && !ended()) detail::idle(no_deadline);
         resting_.fetch_sub(1, std::memory_order_relaxed);
         me.resting.store(rest::none, std::memory_order_relaxed);
       }

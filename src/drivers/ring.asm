@@ -26,7 +26,7 @@ struc ring, -112                                ; the first nine in the order in
 .bytes_min:             resd 1                  ; of a frame
 .bytes_span:            resd 1                  ; from the shortest to the longest frame
 .features:              resd 1                  ; that its frames may use: as agreed, of a receive ring none
-                        resd 1                  ; the rings behind are aligned to 16
+.quiet:                 resd 1                  ; avail.flags where it is not to interrupt: 0 with event indices
 endstruc
 
 ; -----------------------------------------------------------------------------
@@ -83,7 +83,7 @@ ring_route:
                 push    r8
                 push    rcx
                 push    rsi
-                mov     rax, [rsi + ring.record]
+                mov     rax, [r8 + device.record]
                 mov     esi, edi
                 mov     edi, [rax]              ; function
                 push    event_queue

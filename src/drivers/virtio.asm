@@ -29,6 +29,8 @@ VIRTIO_FEATURES_OK      equ 8
 VIRTIO_AGREED           equ VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK
 VIRTIO_RUN              equ VIRTIO_AGREED | VIRTIO_DRIVER_OK
 VIRTIO_WAIT_US          equ 1000000
+VIRTIO_F_EVENT_IDX_BIT  equ 29
+VIRTIO_F_VERSION_1      equ 1 << 0              ; of the upper 32
 
 ; The driver's part of struct device.
 struc virtio
@@ -41,14 +43,14 @@ struc virtio
 .isr:                   resq 1                  ; what lets go of its interrupt line, with MMIO; 0: it has messages
 .gsi:                   resq 1                  ; of the line, where it is no PCI function's; else 0
 .config:                resq 2
-.features:              resd 1                  ; lower 32 bits, as agreed at open
+.features:              resq 1                  ; as agreed at open
 endstruc
 VIRTIO_PLACES_NEEDED    equ 1 << VIRTIO_CAP_COMMON | 1 << VIRTIO_CAP_NOTIFY | 1 << VIRTIO_CAP_ISR | \
                           1 << VIRTIO_CAP_CONFIG
 
 ; What virtio_open has to know of a driver; it lies before the driver's table of routines.
-struc virtio_driver, -8
-.features:              resd 1                  ; lower feature bits that it can use
+struc virtio_driver, -12
+.features:              resq 1                  ; feature bits that it can use
 .flags:                 resb 1                  ; of the slots' header descriptors, and what changes from ring to ring
 .header_bytes:          resb 1
 .slot_descs:            resb 1                  ; descriptors of a slot, 2 or 4
@@ -72,6 +74,7 @@ struc avail
 .index:                 resw 1
 .ring:
 endstruc
+USED_EVENT              equ avail.ring + 2      ; behind the last entry, from twice the ring's mask on
 AVAIL_NO_INTERRUPT      equ 1
 
 struc used
@@ -81,6 +84,7 @@ struc used
 .bytes:                 resd 1
 endstruc
 USED_NO_NOTIFY          equ 1
+AVAIL_EVENT             equ used.id + 8         ; likewise, from eight times the mask on
 
 struc slot
 .frame:                 resd 1                  ; last 16 bytes of struct frame: length, then the virtio-net header; of a
@@ -256,6 +260,9 @@ virtio_open:
                 pop     rsi
                 pop     rcx
                 js      .failed
+                xor     r10d, r10d              ; the lower half of the features, then the upper one
+.features:
+                mov     eax, r10d
                 call    virtio_put
                 dw      REG_DEVICE_SELECT
                 call    virtio_put
@@ -263,16 +270,14 @@ virtio_open:
                 call    virtio_get
                 dw      REG_DEVICE_FEATURES
                 mov     edx, [r8 + device.driver]
-                and     eax, [rdx + virtio_driver.features]
-                mov     [r8 + virtio.features], eax
+                and     eax, [rdx + virtio_driver.features + r10 * 4]
+                mov     [r8 + virtio.features + r10 * 4], eax
                 call    virtio_put
                 dw      REG_DRIVER_FEATURES
-                push    1                       ; the upper half: VIRTIO_F_VERSION_1
-                pop     rax
-                call    virtio_put
-                dw      REG_DRIVER_SELECT
-                call    virtio_put
-                dw      REG_DRIVER_FEATURES
+                xor     r10d, 1
+                jnz     .features
+                shr     eax, 1                  ; VIRTIO_F_VERSION_1
+                jnc     .unsupported
                 mov     r9b, VIRTIO_AGREED
                 call    virtio_say
                 call    virtio_status
@@ -416,6 +421,7 @@ virtio_ring:
                 stosq
                 call    virtio_put_address
                 dw      REG_QUEUE_USED
+                or      word [r10 + avail.ring + r9 * 2], -1    ; its event index: no completion so far
                 shl     r9d, DESC_SHIFT         ; also from a descriptor to the slot
                 add     rax, r9
                 stosq
@@ -432,7 +438,11 @@ virtio_ring:
                 and     eax, edx                ; one that lies elsewhere is not written
                 add     rax, [r8 + virtio.notify]
                 stosq
-                mov     byte [r10 + avail.flags], AVAIL_NO_INTERRUPT
+                mov     eax, [r8 + virtio.features]
+                shr     eax, VIRTIO_F_EVENT_IDX_BIT     ; the last one that is agreed on
+                xor     al, AVAIL_NO_INTERRUPT
+                mov     [r10 + ring.quiet], eax
+                mov     [r10 + avail.flags], al
                 mov     rax, r10
                 call    virtio_put_address
                 dw      REG_QUEUE_AVAIL
@@ -492,12 +502,16 @@ virtio_arm:
 .route:
                 call    ring_route
                 mov     rdx, [rsi + ring.used]
+                mov     eax, [rsi + ring.mask]
+                mov     ecx, [rsi + ring.used_index]
+                mov     [rsi + USED_EVENT + rax * 2], cx
                 xor     eax, eax
                 xchg    [rsi + avail.flags], ax ; on, and then look (§2.7.7.1): a completion is seen here or interrupts
                 mov     ax, [rdx + used.index]
-                sub     ax, [rsi + ring.used_index]
+                sub     ax, cx
                 jz      .done
-                mov     byte [rsi + avail.flags], AVAIL_NO_INTERRUPT
+                mov     al, [rsi + ring.quiet]
+                mov     [rsi + avail.flags], al
                 push    1
                 pop     rax
 .done:
@@ -510,7 +524,8 @@ virtio_arm:
 ; OUT   rax how many
 virtio_reap:
                 call    ring_begin
-                mov     byte [rsi + avail.flags], AVAIL_NO_INTERRUPT
+                mov     al, [rsi + ring.quiet]
+                mov     [rsi + avail.flags], al
                 mov     r10d, [rsi + ring.used_index]
                 mov     rax, [rsi + ring.used]
                 movzx   eax, word [rax + used.index]
@@ -554,6 +569,9 @@ virtio_reap:
 .done:
                 mov     [rsi + ring.free_end], r9d
                 mov     [rsi + ring.used_index], r10d
+                mov     eax, [rsi + ring.mask]
+                btc     r10d, 15                ; far from all that the device may be about to compare with it
+                mov     [rsi + USED_EVENT + rax * 2], r10w
                 mov     ecx, [rsi + ring.data_flags]
                 shr     ecx, 1                  ; DESC_WRITE: they are frames
                 add     ecx, COMPLETION_SHIFT
@@ -718,12 +736,23 @@ virtio_publish:
                 mov     [rsi + ring.avail_index], r10d
                 mov     eax, r10d
                 xchg    [rsi + avail.index], ax ; also the barrier before the device's wish is read (§2.7.13.4.1)
-                mov     rax, [rsi + ring.used]
-                test    byte [rax + used.flags], USED_NO_NOTIFY
-                jnz     ring_end
+                mov     rdi, [rsi + ring.used]
+                cmp     byte [rsi + ring.quiet], AVAIL_NO_INTERRUPT
+                je      .flag
+                mov     r8d, [rsi + ring.mask]
+                mov     di, [rdi + AVAIL_EVENT + r8 * 8]
+                sub     eax, r10d               ; from the new index back to the old one, and to the event: is that one of
+                sub     edi, r10d               ; those that are new (§2.7.10)?
+                cmp     di, ax
+                jb      ring_end
+.doorbell:
                 mov     rdi, [rsi + ring.doorbell]
                 mov     eax, [rsi + ring.number]
                 call    virtio_notify
+                jmp     ring_end
+.flag:
+                test    byte [rdi + used.flags], USED_NO_NOTIFY
+                jz      .doorbell
                 jmp     ring_end
 
 ; Rings a doorbell: rdi, with MMIO; eax number of the queue.

@@ -8,6 +8,10 @@
 ; So each irq_route leaves a waiter, and the core that is interrupted sends the others of the same line their vectors. A
 ; line is unmasked only while a waiter has the core and the vector that the IOAPIC has: all of it changes under pci_lock.
 ;
+; The one message of a function without MSI-X may be shared likewise, by cores that wait for parts of the function with the
+; same event: it goes to the last to call irq_route, and once to the others that have called since the last message. It has
+; waiters as a line has, and is never masked: memory stands where a line has its IOAPIC.
+;
 ; SPEC  PCI Local Bus 3.0 §6.2.4 (line and pin), §6.8; Intel 82093AA (IOAPIC) §3; ACPI 6.5 §5.2.12.3, §5.2.12.5 (MADT)
 
 MSIX_ENABLE_BIT     equ 31                      ; in a capability's first dword
@@ -29,14 +33,15 @@ IOAPIC_VERSION      equ 1
 IOAPIC_PIN          equ 0x10                    ; two registers each
 PIN_LOW             equ 1 << 13
 PIN_REMOTE_IRR      equ 1 << 14
-PIN_LEVEL           equ 1 << 15
+PIN_LEVEL_BIT       equ 15
+PIN_LEVEL           equ 1 << PIN_LEVEL_BIT
 PIN_MASKED_BIT      equ 16
 PIN_APIC_SHIFT      equ 24
 
-; Who waits for a line. The first one with target 0 ends the list; those with pin 0 are free.
+; Who waits for a line or an MSI. The first one with target 0 ends the list; those with pin 0 are free.
 struc waiter
 .target:        resd 1      ; number of its core << 8 | vector
-.pin:           resd 1      ; IOAPIC + register of the pin
+.pin:           resd 1      ; IOAPIC + register of the pin; of an MSI irq_message_pins + lower byte of the function
 .apic:          resd 1      ; APIC id << PIN_APIC_SHIFT
                 resd 1
 endstruc
@@ -48,7 +53,7 @@ WAITERS_MAX         equ 64
 ; Makes a device raise an event: by its MSI-X entry, else by its one MSI, else over its line. Turns the function's bus
 ; mastering on, which carries the messages.
 ;
-; A message stays routed. A line is masked when it has raised its events, and the next irq_route unmasks it: call it each
+; A message stays routed; cores that share an MSI call it each time, too. A line is masked when it has raised its events, and the next irq_route unmasks it: call it each
 ; time, when the device's cause is cleared, and then look for work before idling.
 ;
 ; IN    edi  function    one of info.pci; all ones: a line that is none's, entry is its GSI, 1 or above
@@ -56,7 +61,7 @@ WAITERS_MAX         equ 64
 ;       edx  core        started
 ;       ecx  event       event_queue to event_count - 1
 ; OUT   rax  0: by message, 1: over a line; or -no_such, -range, -unsupported (the function has no interrupt that reaches
-;            that core, or its MSI-X table lies nowhere, or more than 64 wait for lines)
+;            that core, or its MSI-X table lies nowhere, or more than 64 wait for lines and MSIs)
 ; USES  scratch       CORE any       IRQ any
 irq_route:
                 lea     r10d, [rcx + event_vector]
@@ -135,6 +140,14 @@ irq_route:
                 pop     rax
                 jmp     pci_end
 
+.number:
+                inc     edi
+                jnz     .no_such
+                mov     ecx, PIN_LEVEL
+                test    edx, edx
+                jz      .unsupported
+                jmp     irq_line
+
 .no_table:
                 test    edx, edx
                 jnz     .range
@@ -161,8 +174,10 @@ irq_route:
                 bts     eax, MSI_ENABLE_BIT     ; last: now all of it is right
                 mov     esi, edx
                 call    pci_put
-                push    0
-                jmp     .result
+                movzx   edx, dil                ; (on another bus is another function with this pin: both wake)
+                lea     edi, [rdx + irq_message_pins]
+                xor     ecx, ecx
+                jmp     irq_line.pin
 
 .line:
                 call    pci_get
@@ -174,17 +189,9 @@ irq_route:
                 jae     .unsupported
                 call    pci_use
                 mov     ecx, PIN_LEVEL | PIN_LOW
-                jmp     irq_line
-
-.number:
-                inc     edi
-                jnz     .no_such
-                mov     ecx, PIN_LEVEL
-                test    edx, edx
-                jz      .unsupported
 
 ; -----------------------------------------------------------------------------
-; Adds a waiter for a line and unmasks it; ends irq_route.
+; Adds a waiter for a line and unmasks it; ends irq_route. At .pin it does as much for an MSI, edi and edx as a pin's.
 ;
 ; IN    edx  ISA IRQ or GSI      ecx  trigger mode and polarity, where the MADT says nothing else
 ;       r8d target, r9d message address; pci_take's lock and flags
@@ -218,6 +225,7 @@ irq_line:
                 add     edx, edx
                 add     edx, IOAPIC_PIN
                 or      edi, edx
+.pin:
                 mov     esi, irq_waiters - waiter_size
 .waiter:
                 add     esi, waiter_size
@@ -250,7 +258,8 @@ irq_line:
                 movzx   eax, r8b
                 or      eax, ecx
                 mov     [rdi + IOAPIC_DATA], eax
-                push    1
+                shr     ecx, PIN_LEVEL_BIT
+                push    rcx                     ; 1, or 0
                 jmp     irq_route.result
 .unsupported:
                 jmp     irq_route.unsupported

@@ -1,5 +1,7 @@
-// SATA disks: several at once with a core for each, errors with many operations in flight, flushes in between, what is no
-// disk beside them, a soak, and a controller that is unplugged under load. The arguments are the test and the disks.
+// SATA disks: several at once with a core for each, which one interrupt wakes, errors with many operations in flight,
+// flushes in between, what is no disk beside them, a soak, and a controller that is unplugged under load. The arguments are
+// the test and the disks.
+// boot: --pvh --cores 3 --disk-model ahci --disk "$work/a$(truncate -s 2M "$work/a")" --disk "$work/b$(truncate -s 3M "$work/b")" --disk "$work/c$(truncate -s 4M "$work/c")" --args "wakes 3 message"
 // boot: --pvh --cores 4 --disk-model ahci --disk "$work/a$(truncate -s 2M "$work/a")" --disk "$work/b$(truncate -s 3M "$work/b")" --disk "$work/c$(truncate -s 4M "$work/c")" --disk "$work/d$(truncate -s 5M "$work/d")" --args "each-core 4"
 // boot: --cores 2 --disk-model ahci --disk "$work/a$(truncate -s 2M "$work/a")" --args "each-core 1"
 // boot: --pvh --args "each-core 2" -- -device ide-cd,bus=ide.0 -drive if=none,id=a,format=raw,file="$work/a$(truncate -s 2M "$work/a")" -device ide-hd,bus=ide.2,drive=a,serial=given,model=Letters -drive if=none,id=b,format=raw,file="$work/b$(truncate -s 3M "$work/b")" -device ide-hd,bus=ide.5,drive=b
@@ -83,6 +85,7 @@ void records_are_right(u64 disks) {
     same(each.depth_max, 32);
     same(each.block_bytes, 512);
     same(each.features, disk_write_cache);
+    same(each.interrupts, 1);
     std::string_view const model(reinterpret_cast<char const *>(each.model), sizeof each.model);
     std::string_view const serial(reinterpret_cast<char const *>(each.serial), sizeof each.serial);
     bool const named = serial.starts_with("given               ");
@@ -122,6 +125,50 @@ void one_disk() {
     }
     same(core().disk_close(disk), 0);
   }
+}
+
+// --- each disk wakes a core
+
+/// No wake is lost where disks share an interrupt: all cores begin a round together, each with its disk, and none begins the
+/// next before all have been woken. So nothing else wakes the last one. The disks change cores now and then.
+void wakes() {
+  constexpr u32 rounds = 1000, rounds_of_a_core = 50;
+  u32 const me = local().index, cores = static_cast<u32>(disks_in_use);
+  static constinit std::atomic<u64> began = 0, halts = 0;
+  if (me >= cores) return;
+  std::byte *const memory = take_pages(page_bytes);
+  open(me);
+  u64 random = 88172645463325252 + me;
+  for (u32 round = 0; round < rounds && failures == 0; ++round) {
+    ++began;
+    while (began < u64{cores} * (round + 1) && failures == 0) exo::pause();
+    u32 const disk = (me + round / rounds_of_a_core) % cores;
+    random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+    for (u64 turn = 0; turn < random % 4000; ++turn) asm volatile("" : : : "memory");
+    disk_op const op = operation(disk_read, me, round, memory, 512);
+    submit(disk, {&op, 1});
+    completion done{};
+    for (u64 const end = ticks() + 30 * info().tsc_hz; core().disk_reap(disk, 0, &done, 1) == 0;) {
+      i64 const there = core().disk_arm(disk, 0);
+      if (there == 1) continue;
+      same(there, 0);
+      ++halts;
+      if (core().core_idle(end) == 0) return fail(where::current(), "a wake is lost; disk, round", disk, round);
+    }
+    same(done.status, 0);
+    same(static_cast<i64>(done.cookie), me);
+  }
+  ++began;
+  if (me != 0) return;
+  while (began < u64{cores} * rounds + cores && failures == 0) exo::pause();
+  print("{} rounds, {} halts\n", rounds, halts.load());
+  that(halts > 0, "no core has halted");
+  for (u32 disk = 0; disk < cores; ++disk) same(core().disk_close(disk), 0);
+}
+
+/// The disks have interrupted in the way that was meant: 1 from irq_route is a line.
+void interrupts_by(std::string_view way) {
+  same(core().irq_route(record(0).function, 0, 0, event_program), way == "line" ? 1 : 0);
 }
 
 // --- errors
@@ -252,11 +299,15 @@ void soak() {
 }  // namespace
 
 int main(int argc, char **argv) {
-  if (argc != 3) return 2;
+  if (argc < 3) return 2;
   std::string_view const kind = argv[1], count = argv[2];
   std::from_chars(count.data(), count.data() + count.size(), disks_in_use);
   records_are_right(disks_in_use);
   if (kind == "each-core") run_on_all([] { one_disk(); });
+  if (kind == "wakes") {
+    run_on_all([] { wakes(); });
+    interrupts_by(argv[3]);
+  }
   if (kind == "bad-block") bad_block();
   if (kind == "bad-flush") bad_flush();
   if (kind == "unplug") unplug();

@@ -21,6 +21,21 @@ test_nvme_file() {
   written nvme
 }
 
+# A core that finds no messages takes the line of the one controller for all its disks.
+test_ahci_over_a_line() {
+  local disk disks=()
+  for disk in a b c; do
+    truncate -s 2M "$work/$disk"
+    disks+=(--disk "$work/$disk")
+  done
+  mkdir "$work/top"
+  cp -rp run_x86-64.sh tools api bootloader src Makefile apps build test "$work/top/"
+  sed -i 's/^PCI_CAP_MSI .*/PCI_CAP_MSI equ 0xff/' "$work/top/src/x86-64/irq.asm"
+  cd "$work/top" || fail "no copy"
+  run test/boot/ahci.cpp --net none --pvh --cores 3 --disk-model ahci "${disks[@]}" --args "wakes 3 line"
+  expect_status 0
+}
+
 test_diskperf() {
   head -c 1M /dev/urandom >"$work/image"
   cp "$work/image" "$work/before"

@@ -1,4 +1,5 @@
-// Fibers on real cores: waits of every kind, priorities, preemption with all registers kept, stacks that are too small.
+// Fibers on real cores: waits of every kind, priorities, preemption with all registers and the heap kept, stacks that are
+// too small.
 // boot: --cores 1
 // boot: --cores 2
 // boot: --cores 4
@@ -13,6 +14,7 @@
 #define EXO_PREEMPTION
 #include "check.hpp"
 
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <exo/fiber_preemption.hpp>
@@ -34,6 +36,12 @@ int deep(int levels) {
 task<int> plus_one(int value) {
   co_await yield();
   co_return value + 1;
+}
+
+task<u64> levels_below(u64 levels) {
+  if (levels == 0) co_return 0;
+  u64 const below = co_await levels_below(levels - 1);
+  co_return below + 1;
 }
 
 /// A sum that takes a while, in general and vector registers, and in memory below the stack pointer.
@@ -60,6 +68,7 @@ result<void> wait_for_everything() {
   if (auto const slept = wait(delay(2ms)); !slept) return slept;
   that(clock::now() - begin >= 2ms, "the delay is too short");
   same(deep(20), 210);
+  same(static_cast<i64>(wait(levels_below(50'000))), 50'000);  // far more than the loop's stack has room for
   return {};
 }
 
@@ -73,6 +82,8 @@ task<result<void>> preempted() {
   u32 turns = 0, first_done = 3;
   for (u32 each = 0; each < 3; ++each) {
     auto const started = all.spawn(exo::fiber({.name = "busy"}, [&, each]() -> result<void> {
+      static u64 const made_once = busy_sum(11, long_rounds / 8);  // for longer than a slice, and nobody else gets a turn
+      that(made_once != 0, "a local static is half made");
       results[each] = busy_sum(each + 1, long_rounds);
       if (first_done == 3) first_done = each;
       return {};
@@ -105,6 +116,45 @@ task<result<void>> preempted() {
   co_return joined;
 }
 
+/// Fibers that do nothing but take and free blocks, while they are preempted.
+task<result<void>> preempted_in_heap() {
+  auto const slices = preemption::start(50us);
+  if (!slices) co_return std::unexpected(slices.error());
+  struct block {
+    unsigned char *first = nullptr;
+    std::size_t bytes = 0;
+  };
+  scope all;
+  std::array<std::array<block, 64>, 3> held{};
+  u32 turns = 0, broken = 0;
+  for (u32 each = 0; each < held.size(); ++each) {
+    auto const started = all.spawn(exo::fiber({.name = "allocates"}, [&, each]() -> result<void> {
+      auto const mark = static_cast<unsigned char>(each + 1);
+      u32 random = each;
+      for (u32 round = 0; round < 30'000; ++round) {
+        random = random * 1'664'525 + 1'013'904'223;
+        block &mine = held[each][random >> 26];
+        for (std::size_t at = 0; at < mine.bytes; ++at) broken += mine.first[at] != mark;
+        delete[] mine.first;
+        mine.bytes = random >> 16 & 63;
+        mine.first = new unsigned char[mine.bytes];
+        std::memset(mine.first, mark, mine.bytes);
+      }
+      for (block const &mine : held[each]) delete[] mine.first;
+      return {};
+    }));
+    if (!started) co_return started;
+  }
+  while (all.running() != 0) {
+    ++turns;
+    co_await yield();
+  }
+  same(broken, 0);
+  that(turns > 10, "nothing was preempted");
+  auto const joined = co_await all.join();
+  co_return joined;
+}
+
 /// One that computes for good does not hold up the end: it is named.
 task<void> endless() {
   auto const started = spawn([]() -> task<void> {
@@ -124,6 +174,8 @@ task<result<void>> everything() {
   for (u32 core = 0; core < core_count(); ++core) {
     auto const fair = co_await on(core_id{core}, preempted);
     if (!fair) co_return fair;
+    auto const safe = co_await on(core_id{core}, preempted_in_heap);
+    if (!safe) co_return safe;
   }
   // Many stacks: more than one large page of them has a guard.
   scope many;

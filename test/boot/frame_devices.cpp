@@ -1,6 +1,7 @@
 // Frame devices: whatever drives a NIC, the core or a header, frames of all lengths go both ways, whole and in order.
 //
-// The peer is the core's first NIC; the device is the first that a header drives, else the core's second one.
+// The peer is the core's first NIC; the device is the first that a header drives, else the core's second one. An argument is
+// `removed`, or a number: so many frames go over the device, half of them each way, and nothing else is done.
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile= -device virtio-net-pci,netdev=b,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile= -device e1000,netdev=b,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile= -device rtl8139,netdev=b,romfile=
@@ -11,6 +12,9 @@
 // boot: --args removed -- -machine pc -netdev hubport,id=b,hubid=0 -device rtl8139,netdev=b,romfile=,addr=7
 // boot: --args removed -- -machine pc -netdev hubport,id=b,hubid=0 -device ne2k_pci,netdev=b,romfile=,addr=7
 // boot: --args removed -- -machine pc -netdev hubport,id=b,hubid=0 -device vmxnet3,netdev=b,romfile=,addr=7
+// soak: --cores 2 --args 1000000 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile= -device rtl8139,netdev=b,romfile=
+// soak: --cores 2 --args 1000000 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile= -device ne2k_pci,netdev=b,romfile=
+// soak: --cores 2 --args 1000000 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile= -device vmxnet3,netdev=b,romfile=
 #include "check.hpp"
 
 #include <exo/drivers/nics.hpp>
@@ -18,6 +22,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -108,10 +113,10 @@ void full_rings(From &from, To &to) {
   that(from.drain(clock::now() + patience), "what was received is not sent");
 }
 
-/// Both ways at once; each side lets so many be on their way as the other has room for.
+/// Both ways at once, `count` frames each; each side lets so many be on their way as the other has room for.
 template <waitable_frame_device Left, waitable_frame_device Right>
-void flood(Left &left, Right &right) {
-  constexpr u64 count = 5'000, window = 6;
+void flood(Left &left, Right &right, u64 count = 5'000) {
+  constexpr u64 window = 6;
   u64 sent[2] = {}, came[2] = {};
   auto const turn = [&](auto &from, auto &to, u32 way) {
     while (sent[way] < count && sent[way] - came[way] < window && send(from, 60 + sent[way] % 700, sent[way])) ++sent[way];
@@ -123,8 +128,9 @@ void flood(Left &left, Right &right) {
       ++came[way];
     });
   };
-  u64 const end = deadline_in(2 * patience);
-  while ((came[0] < count || came[1] < count) && failures == 0) {
+  u64 end = 0;
+  for (u64 before = ~u64{0}; (came[0] < count || came[1] < count) && failures == 0;) {
+    if (std::exchange(before, came[0] + came[1]) != came[0] + came[1]) end = deadline_in(2 * patience);
     turn(left, right, 0);
     turn(right, left, 1);
     if (ticks() > end) fail(where::current(), "frames are lost; came", came[0], came[1]);
@@ -276,18 +282,33 @@ void removed(Device &device) {
   }
 }
 
+void soak(frame_port &peer, u64 frames) {
+  auto const used = with_first_header_nic([&](auto &device) {
+    u64 const begin = ticks();
+    flood(device, peer, frames / 2);
+    frame_counters const &count = device.counters();
+    print("{} frames sent, {} received, {} damaged, {} lost, {} resets, {} s\n", count.sent, count.received, count.damaged,
+          count.lost, count.resets, (ticks() - begin) / info().tsc_hz);
+    same(static_cast<i64>(count.damaged + count.lost + count.resets), 0);
+  });
+  if (!used) fail(where::current(), used.error().sentence);
+}
+
 }  // namespace
 
-int main(int argc, char **) {
-  if (argc == 2) {
+int main(int argc, char **argv) {
+  u64 frames = 0;
+  if (argc == 2) std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), frames);
+  if (argc == 2 && frames == 0) {
     auto const used = with_first_header_nic([](auto &device) { removed(device); });
     if (!used) fail(where::current(), used.error().sentence);
     auto const again = with_first_header_nic([](auto &) {});
     that(!again, "a NIC that is gone opens");
     return verdict();
   }
-  with_nic(0, [](frame_port &peer) {
+  with_nic(0, [frames](frame_port &peer) {
     if (info().nics.size() > 1) return with_nic(1, [&](frame_port &device) { test(peer, device); });
+    if (frames != 0) return soak(peer, frames);
     longest = peer.mtu() + header_bytes;
     if (peer.mtu() > 1500) return jumbo(peer);
     for (u32 round = 0; round < 2; ++round) {  // the second time after it was closed

@@ -13,7 +13,7 @@ test_bad_use() {
   expect_status 2
   fuzz 1 nosuch
   expect_status 2
-  expect_text "there is no fuzz target 'nosuch'. There are: arguments devices format"
+  expect_text "there is no fuzz target 'nosuch'. There are: arguments ata devices format"
   fuzz 1 "$work/nosuch.cpp"
   expect_status 2
 }

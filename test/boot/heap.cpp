@@ -1,15 +1,21 @@
-// The heap on real cores: new, malloc and std::pmr, blocks that other cores free, and the end of memory in the middle.
+// The heap on real cores: new, malloc and std::pmr, blocks that other cores free, memory of cores that wait, and the end of
+// memory in the middle.
 // boot: --cores 1
 // boot: --cores 2
 // boot: --cores 4
 // boot: --cores 8 --mem 64M
 #include "check.hpp"
 
+#include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <exo/parallel.hpp>
 #include <exo/pmr.hpp>
 #include <exo/ring.hpp>
+#include <exo/time.hpp>
+#include <exo/workers.hpp>
 #include <map>
 #include <memory>
 #include <new>
@@ -114,6 +120,56 @@ void end_of_memory() {
   that(lost < (1 << 20), "memory is lost");
 }
 
+/// Small blocks of half the memory, taken here; the first word of each is the next.
+void **half_of_memory() {
+  void **first = nullptr;
+  u64 const enough = system_pages.free().bytes / 2;
+  while (system_pages.free().bytes > enough) {
+    auto *const block = static_cast<void **>(malloc(200));
+    if (block == nullptr) panic("no memory");
+    *block = std::exchange(first, block);
+  }
+  return first;
+}
+
+/// Whether all that another core took and this one frees can be had again while that one still waits, once it halts.
+bool comes_back(void **first, u64 free_before) {
+  while (first != nullptr) free(std::exchange(first, static_cast<void **>(*first)));
+  auto const patience = clock::now() + std::chrono::seconds(20);
+  while (system_pages.free().bytes < free_before / 8 * 7 && clock::now() < patience) system_heap.collect();
+  return system_pages.free().bytes >= free_before / 8 * 7;
+}
+
+/// Memory is not kept by cores that only wait, for each other or for work.
+void memory_of_waiting_cores() {
+  if (core_count() == 1) return;
+  u64 const free_before = system_pages.free().bytes;
+  void **blocks = nullptr;
+  {
+    latch taken(1), enough(1);
+    job waiter([&] {
+      blocks = half_of_memory();
+      taken.count_down();
+      enough.wait();
+    });
+    auto const running = run_on(core_id{1}, waiter);
+    if (!running) panic("core 1 is busy");
+    taken.wait();
+    that(comes_back(blocks, free_before), "a core that waits for another one keeps memory");
+    enough.count_down();
+  }
+  workers const pool(2);
+  std::atomic<bool> filled = false;
+  parallel::for_each(std::array{0, 1}, [&](int) {
+    if (local().index != 0 && !filled) {
+      blocks = half_of_memory();
+      filled = true;
+    }
+    while (!filled) exo::pause();
+  });
+  that(comes_back(blocks, free_before), "a core that waits for work keeps memory");
+}
+
 void resources() {
   alignas(16) static std::byte memory[64 << 10];
   arena_resource words(memory);
@@ -151,6 +207,7 @@ int main() {
   large_pages();
   resources();
   frees_of_others();
+  memory_of_waiting_cores();
   end_of_memory();
   return verdict();
 }

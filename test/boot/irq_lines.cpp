@@ -1,4 +1,5 @@
-// Interrupts of real devices: by MSI, and over lines that two functions share; on the core that they are routed to, none lost.
+// Interrupts of real devices: by MSI, which cores may share, and over lines that two functions share; on the core that they are
+// routed to, none lost.
 // boot: --cores 2 -- -device edu,addr=6 -device e1000,romfile=,mitigation=off,addr=4 -device e1000,romfile=,mitigation=off,addr=8
 // boot: --cores 2 -- -machine pc -device edu,addr=6 -device e1000,romfile=,mitigation=off,addr=4 -device e1000,romfile=,mitigation=off,addr=8
 // boot: --cores 2 --pvh -- -device edu,addr=6 -device e1000,romfile=,mitigation=off,addr=4 -device e1000,romfile=,mitigation=off,addr=8
@@ -69,6 +70,43 @@ void by_message() {
     edu.clear();
   }
   quiet(event);
+}
+
+/// A message goes to all cores that have asked for it since the last one; after that to the last of them alone.
+void message_to_both() {
+  static constinit std::atomic<u32> turn = 0;
+  constexpr u32 event = event_program + 8, rounds = 40;
+  auto const until = [](u32 value) {
+    for (u64 const end = patience(); turn < value && ticks() < end;) exo::pause();
+    that(turn >= value, "the other core does not answer");
+  };
+  job other([&] {
+    for (u32 round = 0; round < rounds && failures == 0; ++round) {
+      until(4 * round);
+      same(core().irq_route(edu.function, 0, 1, event), 0);
+      turn = 4 * round + 1;
+      woken(event);
+      turn = 4 * round + 2;
+      until(4 * round + 3);
+      if (round % 10 == 0) quiet(event);
+      turn = 4 * round + 4;
+    }
+  });
+  auto running = run_on(core_id{1}, other);
+  that(running.has_value(), "core 1 does not start");
+  for (u32 round = 0; round < rounds && failures == 0; ++round) {
+    until(4 * round + 1);
+    same(route(edu, 0, event), 0);
+    edu.raise();
+    woken(event);
+    until(4 * round + 2);
+    edu.clear();
+    edu.raise();
+    woken(event);
+    edu.clear();
+    turn = 4 * round + 3;
+    until(4 * round + 4);
+  }
 }
 
 constinit std::atomic<u32> taken = 0;
@@ -210,6 +248,7 @@ int main() {
   }
   print("lines {} and {}\n", core().pci_read(lines[0].function, 0x3C, 1), core().pci_read(lines[1].function, 0x3C, 1));
   by_message();
+  message_to_both();
   over_a_line();
   no_storm();
   by_number();

@@ -73,6 +73,21 @@ test_tap_with_queues() {
   in_network ping_and_echo multi_queue
 }
 
+# Jumbo frames, both ways, as long as the NIC's MTU says.
+jumbo() {
+  ip link set exo0 mtu 9000
+  boot echo --net none --args "ip=10.0.2.15/24 port=7 quit" -- -netdev tap,id=t,ifname=exo0,script=no,downscript=no \
+    -device virtio-net-pci,netdev=t,host_mtu=9000,romfile=
+  wait_for "$work/console" "10.0.2.15" 60
+  pinged -f -l 16 -c 2000 -s 8972 -M do
+  messages 10.0.2.15 7 0 1472 1473 8000 8971 8972
+  quits
+}
+
+test_tap_with_jumbo_frames() {
+  in_network jumbo
+}
+
 one_core() {
   boot echo --cores 1 --net tap:exo0 --args quit
   wait_for "$work/console" "10.0.2.15" 60
@@ -268,6 +283,25 @@ CPP
 
 test_tap_with_segments() {
   in_network segments
+}
+
+# A NIC that is told which flow goes to which of three queues, and one that sends to it. Linux says nothing of its own: a frame
+# that finds no buffer in its queue yet keeps QEMU from all others that come by the same queue of the TAP device.
+flows() {
+  sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 && ip tuntap add exo1 mode tap &&
+    ip link add bridge0 type bridge mcast_snooping 0 && ip link set exo0 master bridge0 && ip link set exo1 master bridge0 &&
+    ip link set exo1 up && ip link set bridge0 up || fail "there is no bridge to be had"
+  run test/guests/nic_flows.cpp --net none -- \
+    -netdev tap,id=net0,ifname=exo0,script=no,downscript=no,vhost=off,queues=3 \
+    -device virtio-net-pci,disable-legacy=on,romfile=,netdev=net0,mq=on,rss=on,vectors=8,mac=52:54:00:12:34:01 \
+    -netdev tap,id=net1,ifname=exo1,script=no,downscript=no,vhost=off \
+    -device virtio-net-pci,disable-legacy=on,romfile=,netdev=net1,mac=52:54:00:12:34:02
+  expect_status 0
+  expect_text "3 queues keep their flows"
+}
+
+test_tap_with_flows() {
+  in_network flows multi_queue
 }
 
 # Bochs' e1000, which the core drives: its calls, each refusal too, and the wire.

@@ -1,17 +1,26 @@
 // NIC queues on real devices: what the first NIC sends arrives at the second one, in order, whole, and nothing else.
-// boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,disable-legacy=on,romfile= -device virtio-net-pci,netdev=b,disable-legacy=on,romfile=
+//
+//   nic_queues          all that a queue does, with floods of 20,000 frames
+//   nic_queues once     the same, and an armed ring interrupts once, however much arrives before it is reaped
+//   nic_queues FRAMES   floods of so many frames alone
+// boot: --cores 2 --args once -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,disable-legacy=on,romfile= -device virtio-net-pci,netdev=b,disable-legacy=on,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,rx_queue_size=512 -device pcie-root-port,id=root,chassis=1 -device virtio-net-pci,netdev=b,bus=root,romfile=,host_mtu=4000
-// boot: --cores 2 -- -machine pc -cpu qemu64 -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,mrg_rxbuf=off -device virtio-net-pci,netdev=b,romfile=
+// boot: --cores 2 -- -machine pc -cpu qemu64 -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,mrg_rxbuf=off -device virtio-net-pci,netdev=b,romfile=,event_idx=off
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,vectors=0 -device virtio-net-pci,netdev=b,romfile=,vectors=0
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device e1000,netdev=a,romfile= -device e1000,netdev=b,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device e1000e,netdev=a,romfile= -device e1000e,netdev=b,romfile=
 // boot: --cores 2 -- -machine pc -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device e1000-82544gc,netdev=a,romfile= -device virtio-net-pci,netdev=b,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile= -device e1000-82545em,netdev=b,romfile=
+// soak: --cores 2 --args 1000000 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,disable-legacy=on,netdev=a,romfile= -device virtio-net-pci,disable-legacy=on,netdev=b,romfile=
+// soak: --cores 2 --args 1000000 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device e1000,netdev=a,romfile= -device e1000,netdev=b,romfile=
+// soak: --cores 2 --args 1000000 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device e1000e,netdev=a,romfile= -device e1000e,netdev=b,romfile=
 #include "check.hpp"
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
+#include <string_view>
 
 using namespace check;
 
@@ -264,6 +273,34 @@ void armed_ring_wakes(u32 ring) {
   that(quiet, "a disarmed queue interrupts");
 }
 
+constinit std::atomic<u32> interrupts = 0;
+
+void armed_ring_wakes_once() {
+  same(core().trap_set(event_vector + event_queue, [](trap_frame *) { ++interrupts; }), 0);
+  for (u64 round = 0; round < 100; ++round) {
+    post(ring_depth);
+    interrupts = 0;
+    same(core().nic_arm(receiver, 0, ring_rx), 0);
+    frame const one = entry(1, sent, 60);
+    for (u32 each = 0; each < ring_depth; ++each) {
+      send(&one, 1);
+      finish_sending(1);
+    }
+    for (u64 const end = patience(); interrupts == 0 && ticks() < end;) exo::pause();
+    for (u32 each = 0; each < ring_depth; ++each) receive();
+    same(interrupts, 1);
+    post(1);
+    frame none{};
+    same(core().nic_arm(receiver, 0, ring_rx), 0);
+    same(core().nic_rx_reap(receiver, 0, &none, 1), 0);  // disarms
+    send(&one, 1);
+    finish_sending(1);
+    receive();
+    same(interrupts, 1);
+  }
+  same(core().trap_set(event_vector + event_queue, nullptr), 0);
+}
+
 void batches_arrive_in_order() {
   for (u64 round = 0; round < 300; ++round) {
     std::array<frame, ring_depth> batch;
@@ -285,24 +322,28 @@ void batches_arrive_in_order() {
 
 // --- two cores, each with a NIC
 
-constexpr u64 flood_frames = 20'000;
+constinit u64 flood_frames = 20'000;
 constexpr u64 flood_end = ~u64{0};
-constinit std::atomic<u64> flood_received = 0;
+constinit std::atomic<u64> flood_received = 0, flood_halts = 0;
 constinit std::atomic<bool> flood_ended = false;
 
+u64 flood_patience() { return ticks() + 100 * info().tsc_hz; }
 u64 flood_bytes(u64 number) { return 60 + number % 500; }
 
 /// Receives until the last frame. Each is whole and new.
 ///
 /// @param all  none may be missing, and they come in order
 void receive_flood(bool all) {
-  static constinit std::array<bool, flood_frames> came{};
-  came.fill(false);
+  static auto *const came = reinterpret_cast<bool *>(take_pages(flood_frames));
+  std::fill_n(came, flood_frames, false);
   while (!flood_ended) {
     frame got{};
     u64 const end = patience();
     while (core().nic_rx_reap(receiver, 0, &got, 1) == 0) {
-      if (record(receiver).interrupts != 0 && core().nic_arm(receiver, 0, ring_rx) == 0) core().core_idle(end);
+      if (record(receiver).interrupts != 0 && core().nic_arm(receiver, 0, ring_rx) == 0) {
+        ++flood_halts;
+        core().core_idle(end);
+      }
       if (ticks() > end) return fail(where::current(), "no more frames after", flood_received.load());
     }
     auto *const bytes = reinterpret_cast<std::byte *>(got.address);
@@ -334,7 +375,7 @@ void flood(bool paced) {
   auto running = run_on(core_id{1}, receiving);
   that(running.has_value(), "core 1 does not start");
   u64 next = 0, done = 0;
-  for (u64 const end = ticks() + 100 * info().tsc_hz; !flood_ended && failures == 0 && ticks() < end;) {
+  for (u64 end = flood_patience(); !flood_ended && failures == 0 && ticks() < end;) {
     frame batch[4];
     u32 some = 0;
     for (; some < 4 && next + some < done + ring_depth; ++some) {
@@ -347,35 +388,50 @@ void flood(bool paced) {
     if (some != 0) next += static_cast<u64>(core().nic_tx(sender, 0, batch, some));
     completion sent_ones[4];
     i64 const reaped = core().nic_tx_reap(sender, 0, sent_ones, 4);
+    if (reaped > 0) end = flood_patience();
     for (i64 each = 0; each < reaped; ++each) same(static_cast<i64>(sent_ones[each].cookie), static_cast<i64>(done++));
   }
   that(flood_ended, "the flood does not end");
 }
 
+void floods() {
+  for (bool const paced : {true, false}) {
+    u64 const begin = ticks();
+    flood(paced);
+    print("{}: {} frames sent, {} received, {} halts, {} s\n", paced ? "paced" : "unpaced", flood_frames,
+          flood_received.load(), flood_halts.exchange(0), (ticks() - begin) / info().tsc_hz);
+    close_both();
+    open_both();
+    clear_wire();
+  }
+}
+
 }  // namespace
 
-int main() {
-  if (info().nics.size() != 2) return 2;
+int main(int argc, char **argv) {
+  if (info().nics.size() != 2 || argc > 2) return 2;
   sent = take_pages(ring_depth * buffer_bytes);
   received = take_pages(ring_depth * buffer_bytes);
   for (u32 nic : {sender, receiver}) rings[nic] = take_pages(u64{record(nic).depth_max} * record(nic).depth_bytes);
   that(std::memcmp(record(0).mac, record(1).mac, 6) != 0, "both NICs have one address");
 
   open_both();
+  bool const once = argc == 2 && std::string_view(argv[1]) == "once";
+  if (argc == 2 && !once) {
+    std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), flood_frames);
+    floods();
+    return verdict();
+  }
   frames_of_all_lengths_arrive();
   parts_are_one_frame();
   full_rings_take_what_fits();
   armed_ring_wakes(ring_rx);
   armed_ring_wakes(ring_tx);
   armed_ring_wakes(ring_rx | ring_tx);
+  if (once) armed_ring_wakes_once();
   closed_nic_leaves_memory_alone();
   batches_arrive_in_order();
-  for (bool const paced : {true, false}) {
-    flood(paced);
-    close_both();
-    open_both();
-    clear_wire();
-  }
+  floods();
   close_both();
   open_both(std::min(record(sender).depth_max, record(receiver).depth_max));
   frames_of_all_lengths_arrive();

@@ -24,6 +24,34 @@ test_virtio_changed() {
 test_e1000_changed() {
   changed e1000,romfile=
 }
+test_e1000e_changed() {
+  changed e1000e,romfile=
+}
+
+# link_changed DEVICE [silent]: the link of QEMU's device, which a header drives, goes down and up while it is busy.
+link_changed() {
+  compile link -I test/boot <test/guests/link_changes.cpp
+  command_line=${2-}
+  shown bios "$elf" -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 \
+    -device virtio-net-pci,netdev=a,romfile= -device "$1,id=changes,netdev=b,romfile="
+  says busy
+  echo set_link changes off >&$monitor
+  says "link down"
+  echo set_link changes on >&$monitor
+  ends 100
+  expect_status 0
+  expect_text "link up"
+}
+
+test_rtl8139_link() {
+  link_changed rtl8139
+}
+test_vmxnet3_link() {
+  link_changed vmxnet3
+}
+test_ne2000_link() {
+  link_changed ne2k_pci silent
+}
 
 # Two TAP devices, exo0 here and exo1 in a namespace behind the program that forwards between them.
 forwarded() {

@@ -68,6 +68,7 @@ void many(virtio_scsi &controller) {
   same(static_cast<i64>(second->record().blocks), 512);
   same(second->record().block_bytes, 4096);
   same(static_cast<i64>(third->record().blocks), 8192);
+  that(first->record().bytes_max >= 64 * 1024, "operations are short");
   that(says(first->record().model, "QEMU    QEMU HARDDISK "), "the model is another");
   that(says(first->record().serial, "first "), "the serial number is another");
 

@@ -26,6 +26,17 @@ task<u64> sum_to(u64 number) {
   co_return sum;
 }
 
+/// Far more levels than a stack has room for.
+constexpr u64 deep = 100'000;
+task<u64> levels_below(u64 levels, bool waits) {
+  if (levels != 0) {
+    u64 const below = co_await levels_below(levels - 1, waits);
+    co_return below + 1;
+  }
+  if (waits) co_await yield();
+  co_return 0;
+}
+
 task<result<void>> ask_everyone() {
   for (u32 core = 0; core < core_count(); ++core) {
     auto const sum = co_await on(core_id{core}, [core] { return sum_to(100 + core); });
@@ -80,6 +91,15 @@ task<result<int>> everything() {
     co_return 1;
   }());
   that(!late && late.error() == error::timeout, "no timeout");
+
+  u64 const nested = co_await levels_below(deep, false);
+  same(static_cast<i64>(nested), static_cast<i64>(deep));
+  u64 const waited = co_await levels_below(deep, true);
+  same(static_cast<i64>(waited), static_cast<i64>(deep));
+  for (u64 each = 0; each < deep; ++each) {
+    u64 const sum = co_await sum_to(3);
+    if (sum != 6) panic("a child lost its value");
+  }
 
   for (u32 core = 0; core < cores; ++core) {
     auto const started = co_await on(core_id{core}, [] { return spawn(serve()); });

@@ -28,6 +28,14 @@ task<u64> depth(u64 levels) {
   if (levels == 0) co_return 0;
   co_return 1 + co_await depth(levels - 1);
 }
+task<u64> depth_that_waits(u64 levels) {
+  if (levels != 0) {
+    u64 const below = co_await depth_that_waits(levels - 1);
+    co_return 1 + below;
+  }
+  co_await exo::yield();
+  co_return 0;
+}
 
 struct object {
   int value = 20;
@@ -64,6 +72,28 @@ TEST_CASE("task: values, results, objects that only move, member functions, lamb
     co_return "done";
   });
   CHECK(outcome == std::string("done"));
+  CHECK(machine.kept_nothing());
+}
+
+TEST_CASE("task: children that nest deeply wait for room on the stack, but for nothing else") {
+  machine_with_loops machine({.cores = 1});
+  CHECK(exo::run([]() -> task<void> {
+    static bool others_ran;
+    others_ran = false;
+    exo::scope others;
+    auto const other = []() -> task<void> {
+      co_await exo::yield();
+      others_ran = true;
+    };
+    CHECK(others.spawn(other()));
+    u64 const levels = co_await depth(500);
+    CHECK(levels == 500);
+    CHECK(!others_ran);
+    u64 const waited = co_await depth_that_waits(500);
+    CHECK(waited == 500);
+    CHECK(others_ran);
+    CHECK(co_await others.join());
+  }));
   CHECK(machine.kept_nothing());
 }
 

@@ -168,7 +168,7 @@ class wake_up {
   /// had come by then.
   void idle(clock::time_point deadline) const noexcept {
     if (how_ < 0) deadline = std::min(deadline, clock::now() + std::chrono::milliseconds(1));
-    core().core_idle(clock::to_ticks(deadline));
+    exo::detail::idle(clock::to_ticks(deadline));
   }
 
  private:

@@ -98,6 +98,7 @@ class ne2000 {
   std::size_t try_receive(Consume &&consume) {
     pump();
     if (gone_) return 0;
+    u64 const resets = counters_.resets;
     bool const overflow = (in(interrupt_status) & overflowed) != 0;
     bool const resend = overflow && stop_after_overflow();
     std::size_t count = 0;
@@ -117,8 +118,9 @@ class ne2000 {
       ++count;
       ++counters_.received;
       consume(net::received_frame{frame});
+      if (resets != counters_.resets) return count;  // consume() has sent, and found the card stuck
     }
-    if (overflow) go_on_after_overflow(resend);
+    if (overflow && resets == counters_.resets) go_on_after_overflow(resend);
     return count;
   }
 
@@ -335,7 +337,7 @@ class ne2000 {
 
   /// Stops the card; true if a frame was being sent and has to be sent again.
   bool stop_after_overflow() noexcept {
-    bool const sending = (in(command) & command_send) != 0;
+    bool const sending = done_ != started_ && (in(command) & command_send) != 0;
     out(command, command_stop | command_no_dma);
     (void)holds_within(stop_patience, [&] { return (in(interrupt_status) & was_reset) != 0; });
     out(copy_count_low, 0);

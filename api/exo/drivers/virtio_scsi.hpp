@@ -411,7 +411,7 @@ class scsi_disk {
       if (each.bytes == 0) return std::unexpected(error::range);
       bytes += each.bytes;
     }
-    bool const fits = count <= virtio_scsi::entry_max && bytes % disk.block_bytes == 0 && bytes <= bytes_max_ &&
+    bool const fits = count <= virtio_scsi::entry_max && bytes % disk.block_bytes == 0 && bytes <= disk.bytes_max &&
                       first.block < disk.blocks && bytes / disk.block_bytes <= disk.blocks - first.block;
     if (!fits) return std::unexpected(error::range);
     return count;
@@ -440,7 +440,6 @@ class scsi_disk {
 
   virtio_scsi::state *all_;
   u8 number_;
-  u64 bytes_max_ = 0;  // of one operation
   ownership owned_;
 };
 static_assert(operation_queue<scsi_disk>);
@@ -477,13 +476,12 @@ inline opened<scsi_disk> virtio_scsi::disk(scsi_address place) noexcept {
     if (has_page && (its.answer()[6] & write_cache) != 0) record.features |= disk_write_cache;
   }
   record.entry_max = std::min<u32>(entry_max, std::max<u32>(its.bus.config<u32>(config_parts_max), 3) - 2);
+  record.bytes_max = static_cast<u32>(std::min<u64>(std::max<u64>(its.bus.config<u32>(config_sectors_max), 128) * 512, ~u32{0}));
   record.queue_max = 1;
   record.depth_max = depth;
   record.interrupts = its.wake.here() ? 1 : 0;
   *free = {.used = true, .place = place, .record = record, .first = none, .last = none};
-  scsi_disk opened_disk(its, static_cast<u8>(free - its.disks));
-  opened_disk.bytes_max_ = std::max<u64>(its.bus.config<u32>(config_sectors_max), 128) * 512;
-  return opened_disk;
+  return scsi_disk(its, static_cast<u8>(free - its.disks));
 }
 
 using scsi_blocks = queue_blocks<scsi_disk>;

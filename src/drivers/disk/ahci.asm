@@ -8,7 +8,8 @@
 ;
 ; Reads and writes are NCQ commands: all that are ready are issued at once. A flush is `plain`: the disk takes it only while
 ; it has no other command. It waits in `ready` until nothing is issued, and nothing else is issued before it; each call that
-; may change this, submit and reap, issues what can go. So a flush neither stops a core nor waits for ever.
+; may change this, submit and reap, issues what can go. So a flush neither stops a core nor waits for ever. Of several the
+; HBA gives the disk one after the other.
 ;
 ; After an error a disk has given up all NCQ commands (SATA 3.0 §13.6.4): the port is reset, and what was issued has failed.
 ; If the port does not come back, so has what was ready.
@@ -35,8 +36,7 @@ HBA_BOHC                equ 0x28                ; reserved, and 0, where there i
 HBA_BOHC_OWN            equ 2
 HBA_BOHC_FIRMWARE_BIT   equ 0
 HBA_PORTS               equ 0x100
-HBA_SHIFT               equ 11
-HBA_BYTES               equ 1 << HBA_SHIFT      ; of the registers of 14 ports; no more are looked for
+HBA_BYTES               equ 0x800               ; of the registers of 14 ports; no more are looked for
 PORT_BYTES              equ 0x80
 
 ; Registers are counted from PxSSTS: so the number of most of their bits is a signed byte, which is what ahci_wait takes.
@@ -44,26 +44,24 @@ PORT_ORIGIN             equ 0x28
 PORT_CLB                equ 0x00 - PORT_ORIGIN  ; 64 bits, as the next
 PORT_FB                 equ 0x08 - PORT_ORIGIN
 PORT_IS                 equ 0x10 - PORT_ORIGIN
-PORT_IS_ERRORS          equ 0x79000000          ; task file, host bus fatal and data, interface fatal, overflow
+PORT_IS_ERRORS          equ PORT_IS + 3         ; this byte: task file, host bus fatal and data, interface, overflow
 PORT_IS_FIS             equ 0x3f                ; a command has ended
 PORT_IE                 equ 0x14 - PORT_ORIGIN
+PORT_IE_WANTED          equ 0x79 << 24 | PORT_IS_FIS            ; and errors but interface non-fatal
 PORT_CMD                equ 0x18 - PORT_ORIGIN
 PORT_CMD_ST             equ 1
 PORT_CMD_FRE            equ 1 << 4
-PORT_CMD_ON             equ 1 << 28 | 1 << 2 | 1 << 1   ; link active, power, spin up
 PORT_CMD_FR             equ PORT_CMD * 8 + 14
 PORT_CMD_CR             equ PORT_CMD * 8 + 15
 PORT_TFD                equ 0x20 - PORT_ORIGIN
-PORT_TFD_ERR            equ 1
 PORT_TFD_DRQ            equ PORT_TFD * 8 + 3
 PORT_TFD_BSY            equ PORT_TFD * 8 + 7
 PORT_SIG                equ 0x24 - PORT_ORIGIN
 PORT_SSTS               equ 0x28 - PORT_ORIGIN
 PORT_SSTS_LINK          equ 2                   ; DET: of its values only 3, device and link, has it
 PORT_SCTL               equ 0x2c - PORT_ORIGIN
-PORT_SCTL_RESET         equ 0x301               ; COMRESET, and no power saving
+PORT_SCTL_RESET         equ 0x301               ; COMRESET; and no power saving, which SERR would tell of
 PORT_SCTL_RESET_BIT     equ PORT_SCTL * 8
-PORT_SCTL_RUN           equ 0x300
 PORT_SERR               equ 0x30 - PORT_ORIGIN
 PORT_SACT               equ 0x34 - PORT_ORIGIN
 PORT_CI                 equ 0x38 - PORT_ORIGIN
@@ -103,7 +101,7 @@ FIS_LBA                 equ 0x40                ; device
 ATA_IDENTIFY            equ 0xec
 ATA_READ_NCQ            equ 0x60                ; the write's is the next
 ATA_FLUSH               equ 0xea
-IDENTIFY_WORD           equ 2 * 106
+IDENTIFY_WORD           equ 2 * 91              ; words 27 to 118 are in reach of a signed byte
 %define IDENTIFY(word)  rdx + 2 * (word) - IDENTIFY_WORD
 
 ; The driver's part of struct device. Its page has room behind what a disk of one queue uses. What ring_begin takes of a
@@ -121,9 +119,9 @@ struc ahci
                         resd 1
 .free:                  resd 1                  ; as ring.avail_index: r10d
                         resd 1
-                        resd 1                  ; ring.routed_core
+.routed:                resd 1                  ; as ring.routed_core
                         resb device.rings + 16 - $
-                        resb 0x400 - $
+                        resb 0x100 - $
 .fis:                   resb 256                ; received
                         resb 0x580 - $
 .identify:              resb 512
@@ -134,6 +132,9 @@ AHCI_RING               equ device.record - ring.record
 %define STATE(field)    rsi + ahci. %+ field - AHCI_RING
 %if ahci.tables - AHCI_RING != ring.desc || ahci.port - AHCI_RING != ring.slots || ahci.free - AHCI_RING != ring.avail_index
 %error the fields are not where ring_begin takes them from
+%endif
+%if ahci.routed - AHCI_RING != ring.routed_core || ahci.fis != 0x100
+%error ring_route or ahci_probe takes a field from elsewhere
 %endif
 
 ahci_driver:                                    ; struct disk_driver
@@ -147,23 +148,21 @@ ahci_driver:                                    ; struct disk_driver
 ; IN    r12  pci_record     rbp  near_variables
 ; USES  all but r12
 ahci_start:
-                mov     eax, [r12 + pci_record.bar_bytes + AHCI_BAR * 8]
-                shr     eax, HBA_SHIFT
-                jz      .none                   ; I/O ports, or not what it claims to be
+                cmp     word [r12 + pci_record.bar_bytes + AHCI_BAR * 8 + 1], HBA_BYTES >> 8
+                jb      .none                   ; I/O ports, or not what it claims to be
                 mov     edi, [r12 + pci_record.function]
                 call    pci_use
                 mov     esi, [r12 + pci_record.bar + AHCI_BAR * 8]
                 or      dword [rsi + HBA_BOHC], HBA_BOHC_OWN
                 mov     eax, HBA_BOHC * 8 + HBA_BOHC_FIRMWARE_BIT
                 call    ahci_wait_long          ; in vain: it does not answer, and loses it all the same
-                or      dword [rsi + HBA_GHC], HBA_GHC_AHCI
+                or      dword [rsi + HBA_GHC], HBA_GHC_AHCI | HBA_GHC_INTERRUPTS
+                or      dword [rsi + HBA_IS], -1        ; nothing that the firmware has waited for
                 mov     eax, [rsi + HBA_CAP]
                 not     eax
                 test    eax, HBA_CAP_NEEDED
                 jnz     .none
-                xor     r15d, r15d
                 mov     r14d, [rsi + HBA_PI]
-                and     r14d, (1 << (HBA_BYTES - HBA_PORTS) / PORT_BYTES) - 1
                 add     esi, HBA_PORTS + PORT_ORIGIN
 .port:
                 push    rsi
@@ -175,7 +174,7 @@ ahci_start:
 .port_next:
                 pop     rsi
                 sub     esi, -PORT_BYTES
-                test    r14d, r14d
+                test    si, HBA_BYTES - PORT_BYTES
                 jnz     .port
 .none:
                 ret
@@ -183,9 +182,8 @@ ahci_start:
 ; -----------------------------------------------------------------------------
 ; Registers the disk behind a port, if it is one.
 ;
-; IN    esi  port     r12 pci_record     rbp near_variables     r15d  entry of its interrupt
-; OUT   r15d below 0 if it is one: a controller has one message, for its first disk
-; USES  all but rbp r12 to r14
+; IN    esi  port      r12 pci_record     rbp near_variables
+; USES  all but rbp r12 to r15
 ahci_probe:
                 push    rsi
                 lea     edi, [VAR(info + machine_info.disks)]
@@ -205,18 +203,18 @@ ahci_probe:
                 and     dword [rsi + PORT_CMD], ~PORT_CMD_FRE
                 mov     al, PORT_CMD_FR
                 call    ahci_wait
+                mov     eax, ebx                ; (a page's address)
+                inc     ah                      ; ahci.fis
+                mov     [rsi + PORT_FB], rax
                 lea     edi, [rbx + ahci.list]
                 mov     [rsi + PORT_CLB], rdi
-                lea     eax, [rbx + ahci.fis]
-                mov     [rsi + PORT_FB], rax
-                or      dword [rsi + PORT_CMD], PORT_CMD_ON | PORT_CMD_FRE
+                or      dword [rsi + PORT_CMD], PORT_CMD_FRE
                 push    rdi
                 call    ahci_run
                 pop     rdi
                 js      ahci_start.none
-                mov     eax, [rsi + PORT_SIG]
-                shr     eax, 16
-                jnz     ahci_start.none         ; no ATA disk
+                cmp     byte [rsi + PORT_SIG + 3], 0
+                jne     ahci_start.none         ; no ATA disk
                 lea     edx, [rbx + ahci.identify]
                 mov     [rdi], edx
                 mov     word [rdi + prd.bytes], 511
@@ -227,7 +225,7 @@ ahci_probe:
                 push    1 << 1
                 pop     rax
                 mov     [rsi + PORT_CI], eax
-                mov     eax, PORT_CI * 8 + 1
+                mov     al, PORT_CI * 8 + 1     ; (the rest of eax is 0)
                 call    ahci_wait_long
                 jc      ahci_silent
 
@@ -240,16 +238,13 @@ ahci_probe:
                 stosd
                 mov     rax, [IDENTIFY(100)]
                 stosq
-                mov     ecx, 512
-                mov     eax, [IDENTIFY(106)]
-                and     ah, 0xd0                ; bits 15 and 14 are 0 and 1 in a valid word
-                cmp     ah, 0x50                ; bit 12: larger blocks
-                jne     .block
-                shl     ecx, 3
+                mov     eax, 512
+                test    byte [IDENTIFY(106) + 1], 1 << 12 - 8
+                jz      .block
+                shl     eax, 3                  ; larger blocks
                 cmp     dword [IDENTIFY(117)], 4096 / 2 ; in words: no other size is known
                 jne     .none
 .block:
-                xchg    eax, ecx
                 stosd
                 push    AHCI_ENTRY_MAX
                 pop     rax
@@ -272,48 +267,43 @@ ahci_probe:
                 sub     esi, 2 * (27 + 40 / 2 - 10)
 .text_next:
                 loop    .text
-                mov     eax, [IDENTIFY(75)]     ; deepest queue - 1; in the upper half bit 8: NCQ
-                bt      eax, 16 + 8
-                jnc     .none
-                and     eax, 31
+                test    byte [IDENTIFY(76) + 1], 1 << 8 - 8
+                jz      .none                   ; no NCQ
+                mov     eax, [IDENTIFY(75)]     ; deepest queue - 1
                 inc     eax
-                and     al, 0x30                ; 16 or 32 of them
+                and     eax, 0x30               ; 16 or 32 of them
                 jz      .none
                 xchg    eax, ecx
                 push    1                       ; queue_max
                 pop     rax
                 mov     edx, AHCI_TABLE_BYTES
-                mov     esi, r15d
+                xor     esi, esi                ; the controller's one message
                 call    device_limits
-                dec     r15d                    ; no entry: the next disk has no interrupt
                 inc     dword [VAR(info + machine_info.disks + list.count)]
 .none:
                 ret
+ahci_silent:
+                jmp     device_gone
 
 ; -----------------------------------------------------------------------------
-; Stops a port from processing commands.
+; ahci_stop ends all commands of a port: HBA and disk know none any more (§10.4.2).
 ;
-; IN    rsi  port
-; OUT   CF clear if it has
-; USES  rax rcx rdx rdi r9
-ahci_halt:
-                and     dword [rsi + PORT_CMD], ~PORT_CMD_ST
-                mov     al, PORT_CMD_CR
-
-; -----------------------------------------------------------------------------
-; Waits until a bit of a register is 0.
-;
-; IN    rsi  registers     al  number of the bit, from -128 (eax: any number, ahci_wait_long)
-;       edi  microseconds (ahci_wait_for)
-; OUT   CF clear if it is
-; USES  rax rcx rdx rdi r9
-ahci_wait:
-                movsx   eax, al
-ahci_wait_long:
-                mov     edi, AHCI_WAIT_US
-ahci_wait_for:
-                xor     r9d, r9d
-                jmp     device_wait
+; IN    r8   device
+; OUT   rax  0, or -timeout: it may still use the memory; SF with it      rsi  port
+; USES  rcx rdx rdi r9
+ahci_close:
+                and     dword [r8 + device.queues], 0
+ahci_stop:
+                mov     esi, [r8 + ahci.port]
+                call    ahci_halt
+                jc      ahci_silent
+                mov     word [rsi + PORT_SCTL], PORT_SCTL_RESET
+                push    PORT_SCTL_RESET_BIT     ; stays set: time passes
+                pop     rax
+                mov     edi, AHCI_RESET_US
+                call    ahci_wait_for
+                dec     dword [rsi + PORT_SCTL] ; the bit only
+                jmp     ahci_run.good
 
 ; -----------------------------------------------------------------------------
 ; Sets the command tables up and starts the port.
@@ -322,27 +312,34 @@ ahci_wait_for:
 ; OUT   rax  as disk_open
 ; USES  all but r8 r12 to r15
 ahci_open:
-                push    rcx
-                push    rdx
-                call    ahci_stop
-                pop     rbx
-                pop     rdi
-                js      ahci_run.done
+                mov     rdi, rcx
                 mov     [r8 + ahci.tables], rdi
-                lea     edx, [r8 + ahci.list + command_header.table]
+                lea     esi, [r8 + ahci.list + command_header.table]
+                xor     ecx, ecx
                 xor     ebp, ebp
                 xor     eax, eax
                 mov     [r8 + ahci.ready], rax  ; and issued
                 mov     [r8 + ahci.finished], rax       ; and failed
 .slot:
-                mov     [rdx], rdi
-                add     edx, command_header_size
-                mov     ecx, AHCI_TABLE_BYTES / 8
+                mov     [rsi], rdi
+                add     esi, command_header_size
+                mov     cl, AHCI_TABLE_BYTES / 8
                 rep     stosq
-                lea     ebp, [rbp * 2 + 1]      ; as many bits as there are slots
-                dec     ebx
+                stc
+                adc     ebp, ebp                ; as many bits as there are slots
+                dec     edx
                 jnz     .slot
                 mov     [r8 + ahci.free], ebp
+
+; -----------------------------------------------------------------------------
+; Ends all commands of a port and starts it anew.
+;
+; IN    r8   device
+; OUT   rax  0, or -timeout; SF with it
+; USES  rcx rdx rsi rdi r9
+ahci_restart:
+                call    ahci_stop
+                js      ahci_run.done
 
 ; -----------------------------------------------------------------------------
 ; Lets a port whose link is there process commands, once the disk is ready for them.
@@ -362,34 +359,36 @@ ahci_run:
                 mov     [rsi + PORT_SERR], eax
                 mov     [rsi + PORT_IS], eax
                 or      dword [rsi + PORT_CMD], PORT_CMD_ST
+.good:
                 xor     eax, eax
-                mov     [rsi + PORT_IE], eax
 .done:
                 ret
-ahci_silent:
-                jmp     device_gone
 
 ; -----------------------------------------------------------------------------
-; ahci_stop ends all commands of a port: HBA and disk know none any more (§10.4.2).
+; Stops a port from processing commands, and from interrupting.
 ;
-; IN    r8   device
-; OUT   rax  0, or -timeout: it may still use the memory; SF with it      rsi  port
-; USES  rcx rdx rdi r9
-ahci_close:
-                and     dword [r8 + device.queues], 0
-ahci_stop:
-                mov     esi, [r8 + ahci.port]
+; IN    rsi  port
+; OUT   CF clear if it has
+; USES  rax rcx rdx rdi r9
+ahci_halt:
                 and     dword [rsi + PORT_IE], 0
-                call    ahci_halt
-                jc      ahci_silent
-                mov     dword [rsi + PORT_SCTL], PORT_SCTL_RESET
-                push    PORT_SCTL_RESET_BIT     ; stays set: time passes
-                pop     rax
-                mov     edi, AHCI_RESET_US
-                call    ahci_wait_for
-                mov     byte [rsi + PORT_SCTL], PORT_SCTL_RUN & 0xff
-                xor     eax, eax
-                ret
+                and     dword [rsi + PORT_CMD], ~PORT_CMD_ST
+                mov     al, PORT_CMD_CR
+
+; -----------------------------------------------------------------------------
+; Waits until a bit of a register is 0.
+;
+; IN    rsi  registers     al  number of the bit, from -128 (eax: any number, ahci_wait_long)
+;       edi  microseconds (ahci_wait_for)
+; OUT   CF clear if it is
+; USES  rax rcx rdx rdi r9
+ahci_wait:
+                movsx   eax, al
+ahci_wait_long:
+                mov     edi, AHCI_WAIT_US
+ahci_wait_for:
+                xor     r9d, r9d
+                jmp     device_wait
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx ops, ecx count
@@ -398,29 +397,28 @@ ahci_submit:
                 call    ring_begin
                 mov     r8d, [r8 + device.record]
                 jmp     .op
-.range:
-                push    -error_range
-                pop     rax
-.refused:                                       ; nothing is ready that was not before
-                pop     rdx
-                jmp     ring_leave
 .end:
                 mov     ebp, [STATE(port)]
-                mov     eax, r10d
-                xchg    eax, [STATE(free)]
+                mov     eax, [STATE(free)]
                 xor     eax, r10d
                 or      [STATE(ready)], eax
-                call    ahci_issue
-                mov     cl, ENTRY_SHIFT
-                jmp     ring_end
+                push    ENTRY_SHIFT
+                jmp     ahci_issue
 .op:
                 cmp     rdx, r11
                 jae     .end
-                test    r10d, r10d
+                bsf     ebp, r10d               ; the slot
                 jz      .end
                 call    disk_check
-                jc      .refused
-                bsf     ebp, r10d               ; the slot
+                jnc     .good
+.refused:                                       ; nothing is ready that was not before
+                pop     rdx
+                jmp     ring_leave
+.range:
+                push    -error_range
+                pop     rax
+                jmp     .refused
+.good:
                 btr     r10d, ebp
                 cmp     byte [rdx + disk_op.kind], disk_write
                 sbb     ecx, ecx                ; all ones for a read
@@ -480,67 +478,34 @@ ahci_submit:
                 jmp     .fis
 
 ; -----------------------------------------------------------------------------
-; Issues what is ready and may go.
-;
-; IN    rsi  ring     rbp  port
-; USES  rax rcx rdi
-ahci_issue:
-                mov     ecx, [STATE(issued)]
-                mov     edi, [STATE(plain)]
-                test    edi, ecx
-                jnz     .done
-                mov     eax, [STATE(ready)]
-                and     edi, eax
-                jz      .ncq
-                test    ecx, ecx
-                jnz     .done
-                mov     eax, edi
-                neg     eax
-                and     eax, edi                ; one of them
-                jmp     .command
-.ncq:
-                test    eax, eax
-                jz      .done
-                mov     [rbp + PORT_SACT], eax
-.command:
-                xor     [STATE(ready)], eax
-                or      [STATE(issued)], eax
-                mov     [rbp + PORT_CI], eax
-.done:
-                ret
-
-; -----------------------------------------------------------------------------
 ; Finds out which operations are finished. If there was an error, all that were issued have failed, and the port is started
 ; anew; if it does not come back, so have all that are ready.
 ;
 ; IN    r8 device, rsi ring, rbp port
+; OUT   ZF set if none is
 ; USES  rax rcx rdi r9
 ahci_poll:
                 mov     ecx, [STATE(issued)]
-                jrcxz   .done
+                jrcxz   .none
                 mov     edi, [rbp + PORT_SACT]
                 or      edi, [rbp + PORT_CI]    ; what is not done yet
-                mov     eax, [rbp + PORT_IS]
-                and     eax, PORT_IS_ERRORS
+                movzx   eax, byte [rbp + PORT_IS_ERRORS]
                 or      eax, [rbp + PORT_SERR]
                 jnz     .trouble
                 test    byte [rbp + PORT_SSTS], PORT_SSTS_LINK
                 jz      .trouble
-                not     edi
+.finished:
                 and     edi, ecx
-                xor     [STATE(issued)], edi
-                or      [STATE(finished)], edi
-.done:
+                mov     [STATE(issued)], edi
+                xor     ecx, edi
+.none:
+                or      [STATE(finished)], ecx
                 ret
 .trouble:
-                and     dword [STATE(issued)], 0
                 push    rsi
                 push    rdx
                 push    rcx
-                call    ahci_stop
-                js      .dead
-                call    ahci_run
-.dead:
+                call    ahci_restart
                 pop     rcx
                 pop     rdx
                 pop     rsi
@@ -549,9 +514,9 @@ ahci_poll:
                 xchg    eax, [STATE(ready)]
                 or      ecx, eax
 .failed:
-                or      [STATE(finished)], ecx
                 or      [STATE(failed)], ecx
-                ret
+                xor     edi, edi
+                jmp     .finished
 
 ; -----------------------------------------------------------------------------
 ; Returns finished operations, disarms the port, and issues what had to wait for them.
@@ -572,13 +537,13 @@ ahci_reap:
                 jz      .done
                 btr     ecx, edi
                 bts     r10d, edi
-                mov     eax, edi
-                shl     eax, AHCI_TABLE_SHIFT
-                movups  xmm0, [rbx + rax + command_table.completion]
-                movups  [rdx], xmm0
                 bt      [STATE(failed)], edi
-                jnc     .good
-                mov     eax, -error_io & 0xffffffff
+                sbb     eax, eax
+                shl     edi, AHCI_TABLE_SHIFT
+                movups  xmm0, [rbx + rdi + command_table.completion]
+                movups  [rdx], xmm0
+                and     eax, -error_io
+                jz      .good
                 mov     [rdx + completion.status], rax          ; and no bytes
 .good:
                 add     rdx, completion_size
@@ -586,40 +551,60 @@ ahci_reap:
 .done:
                 mov     [STATE(finished)], ecx
                 and     [STATE(failed)], ecx
+                push    COMPLETION_SHIFT
+
+; -----------------------------------------------------------------------------
+; Issues what is ready and may go, and ends a call on a ring.
+;
+; IN    rsi  ring     rbp  port     r10d  free slots; on the stack what ring_end takes in cl, and what it takes off
+; OUT   as ring_end
+ahci_issue:
                 mov     [STATE(free)], r10d
-                call    ahci_issue
-                mov     cl, COMPLETION_SHIFT
+                mov     ecx, [STATE(ready)]
+                mov     eax, [STATE(issued)]
+                mov     edi, ecx
+                or      edi, eax
+                and     edi, [STATE(plain)]
+                jz      .ncq
+                test    eax, eax
+                jnz     .done
+                xchg    ecx, edi
+                jmp     .command
+.ncq:
+                jrcxz   .done
+                mov     [rbp + PORT_SACT], ecx
+.command:
+                xor     [STATE(ready)], ecx
+                or      [STATE(issued)], ecx
+                mov     [rbp + PORT_CI], ecx
+.done:
+                pop     rcx
                 jmp     ring_end
 
 ; -----------------------------------------------------------------------------
-; Lets a port interrupt this core. A controller has one message for all its disks, which goes to one core: so only its first
-; disk can.
+; Lets a port interrupt this core. A controller has one message or line for all its disks, and each may have another core
+; that waits: so each calls irq_route each time, and one interrupt wakes all that have.
 ;
 ; What the port wants is cleared first, and the port is looked at last, with its interrupt on: a command that ends before
-; that is seen, and one that ends later interrupts.
+; that is seen, and one that ends later interrupts. HBA_IS is a latch, which keeps what ports want that are disarmed
+; meanwhile: it is cleared too, and what other ports want now sets it again (§10.7.2).
 ;
 ; IN    r8 device
 ; OUT   rax 0, or 1, or -unsupported
 ahci_arm:
-                mov     edi, [r8 + device.record]
-                cmp     byte [rdi + disk_record.interrupts], 0
-                je      disk_check.unsupported
                 lea     esi, [r8 + AHCI_RING]
-                mov     edx, [r8 + ahci.port]
-                push    PORT_IS_FIS
-                pop     rax
-                mov     [rdx + PORT_IS], eax
-                and     edx, -HBA_BYTES
-                or      dword [rdx + HBA_IS], -1        ; (no other port can interrupt)
-                or      dword [rdx + HBA_GHC], HBA_GHC_INTERRUPTS
-                xor     edi, edi                ; the controller's one message
+                mov     edx, [STATE(port)]
+                mov     byte [rdx + PORT_IS], PORT_IS_FIS
+                and     dx, -HBA_BYTES
+                or      dword [rdx + HBA_IS], -1
+                xor     edi, edi
+                mov     [STATE(routed)], edi
                 call    ring_route
                 push    rbp
                 mov     ebp, [STATE(port)]
-                mov     dword [rbp + PORT_IE], PORT_IS_FIS | PORT_IS_ERRORS
+                mov     dword [rbp + PORT_IE], PORT_IE_WANTED
                 call    ahci_poll
-                xor     eax, eax
-                cmp     [STATE(finished)], eax
-                setne   al
+                setnz   al
+                movzx   eax, al
                 pop     rbp
                 ret

@@ -4,12 +4,13 @@
 ;
 ;     0       submission queue     128 commands of 64 bytes
 ;     8,192   completion queue     128 completions of 16 bytes
-;     11,152  struct ring
-;     11,264  slots                16 bytes for each operation in flight: its completion, should it succeed
-;     12,288  page lists           512 bytes for each slot
+;     12,192  struct ring          the part of it that NVMe has
+;     12,288  slots                512 bytes for each operation in flight: its completion, should it succeed, and its
+;                                  list of pages
 ;
 ; A queue has twice as many entries as operations can be in flight, so that it is never full. A command's identifier is its
-; slot's number. Which slots are free is a mask: whatever a device completes, none is freed twice.
+; slot's number, with a bit above it. So no completion's last dword is 0, and it is made 0 when the completion is taken: what
+; is not 0 is new, whatever the phase. Which slots are free is a mask: whatever a device completes, none is freed twice.
 ;
 ; Admin commands are given one at a time, when a disk is opened or closed: disks of one controller are not opened or
 ; closed by two cores at once. A controller that does not answer one is disabled, which takes its queues from all its
@@ -20,7 +21,7 @@
 NVME_CLASS              equ 0x010802
 NVME_REGISTERS_SHIFT    equ 13                  ; of their bytes, at least
 NVME_CAP_UNUSABLE       equ 0x000f000f          ; upper half: doorbells that are not packed, pages of more than 4 KiB
-NVME_CAP_TIMEOUT_US     equ 500000
+NVME_CAP_TIMEOUT_BIT    equ 24                  ; first of the field, which has units of 500 ms
 NVME_CC_ENABLE          equ 4 << 20 | 6 << 16 | 1       ; completions of 16 bytes, commands of 64
 NVME_ADMIN_DELETE       equ 0                   ; a submission queue, and with NVME_ADMIN_OTHER a completion queue
 NVME_ADMIN_CREATE       equ 5                   ; the other way round
@@ -35,11 +36,12 @@ NVME_ZERO               equ 8
 NVME_DISCARD            equ 9
 NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
 NVME_DEPTH_MAX          equ 64
-NVME_LIST_SHIFT         equ 9
-NVME_BYTES_MAX          equ (1 << NVME_LIST_SHIFT) / 8 * PAGE_BYTES     ; of an operation: the first page and a full list
-NVME_PHASE_BIT          equ 16                  ; in the last dword of a completion
-NVME_STATUS_SHIFT       equ 17                  ; likewise
-NVME_IDENTIFIED         equ CORE_END_PHYS       ; namespace, controller, list of namespaces: pages that are free at boot
+NVME_SLOT_SHIFT         equ 9
+NVME_PAGES_MAX          equ ((1 << NVME_SLOT_SHIFT) - completion_size) / 8      ; of an operation, and the one it begins in
+NVME_ID_MARK            equ 1 << 15
+NVME_STATUS_SHIFT       equ 17                  ; in the last dword of a completion
+NVME_NAMESPACE_PHYS     equ BOOT_NVME_PHYS      ; what it is asked for at boot, in the order of the numbers of that
+NVME_CONTROLLER_PHYS    equ BOOT_NVME_PHYS + (1 << BOOT_NVME_SHIFT)
 
 struc nvme_registers
 .cap:                   resq 1
@@ -92,71 +94,49 @@ endstruc
 struc nvme
                         resb device.own
 .controller:            resq 1
+.read:                  resd 1                  ; first 8 bytes of a read command, but for the slot's number
 .namespace:             resd 1
 .first:                 resd 1                  ; its first queue
 endstruc
-NVME_SLOTS              equ ring.mask           ; their number - 1; all in the order in which nvme_open fills them in
-NVME_NUMBER             equ ring.not_slot
-NVME_FREE               equ ring.free_end       ; bits of the slots that are free: r9
-NVME_DOORBELL           equ ring.used
-NVME_READ_ALL           equ ring.desc           ; first 8 bytes of a read command
-NVME_PHASE              equ ring.data_flags     ; in the phase bit: 0 if it is 1 in completions to come
-NVME_ARMED              equ ring.bytes_min
-NVME_MASK               equ ring.bytes_span     ; behind its MSI-X entry, which ends with the control word
+NVME_FREE               equ ring.free_end       ; bits of the slots that are free, and of those beyond the last: r9
+NVME_DOORBELL           equ ring.record         ; these in the order in which nvme_open fills them in
+NVME_NUMBER             equ ring.used
+NVME_DEPTH              equ ring.used + 4       ; slots
+NVME_MASK               equ ring.op             ; behind its MSI-X entry, which ends with the control word
+NVME_ARMED              equ ring.op_bytes
 
-; A queue's memory, from the address that routines have.
-struc nvme_queue, -0x2c00
+; A queue's memory, from the address that routines have. A slot is reached from its list.
+struc nvme_queue, -(12288 + completion_size)
 .commands:              resb NVME_DEPTH_MAX * 2 << NVME_COMMAND_SHIFT
 .completions:           resb NVME_DEPTH_MAX * 2 << COMPLETION_SHIFT
-                        resb -$                 ; struct ring at the end
-.slots:                 resb NVME_DEPTH_MAX << COMPLETION_SHIFT
-.lists:
+                        resb -$ - completion_size       ; struct ring at the end
+.slots:
+.completion:            resb completion_size    ; of the first slot
+.list:
 endstruc
 NVME_QUEUE_BIT          equ 13                  ; of the bytes of .commands
-NVME_DEPTH_BYTES        equ (nvme_queue_size + (DEPTH_MIN << NVME_LIST_SHIFT)) / DEPTH_MIN     ; for the least depth, as for others
+NVME_DEPTH_BYTES        equ (12288 + (DEPTH_MIN << NVME_SLOT_SHIFT)) / DEPTH_MIN        ; for the least depth, as for others
 
 nvme_driver:                                    ; struct disk_driver
                 dw      nvme_open - core_start_phys, nvme_close - core_start_phys
                 dw      nvme_submit - core_start_phys, nvme_reap - core_start_phys
                 dw      nvme_arm - core_start_phys
 
-; -----------------------------------------------------------------------------
-; Gives a command at boot. If it fails, disables the controller and returns from nvme_start itself.
-;
-; IN    rbx  controller     eax opcode, edx namespace, ecx cdw10, r9d cdw11
-;       ecx  what nvme_identify is to find out, which is what of edx; nvme_identify_all: of no namespace
-; OUT   rsi  what it found out     edx  result
-; USES  rax rcx rdi r9
-nvme_identify_all:
-                xor     edx, edx
-nvme_identify:
-                lea     esi, [rcx + NVME_IDENTIFIED / PAGE_BYTES]
-                shl     esi, 12
-                push    NVME_ADMIN_IDENTIFY
-                pop     rax
-nvme_command_boot:
-                push    rsi
-                call    nvme_admin
-                pop     rsi
-                jns     nvme_start.none
-                pop     rax
-                jmp     nvme_stop
 nvme_start.none:
                 ret
 
 ; -----------------------------------------------------------------------------
 ; Starts a controller and registers its namespaces.
 ;
-; IN    r12  pci_record     rbp  near_variables
+; IN    r12, rbx  pci_record     edi  its function     rbp  near_variables
 ; USES  all but r12
 nvme_start:
-                mov     edi, [r12 + pci_record.function]
                 call    pci_use
-                movzx   r14d, word [r12 + pci_record.msix_count]
+                movzx   r14d, word [rbx + pci_record.msix_count]
                 sub     r14d, 2
                 jb      .none
-                mov     rsi, [r12 + pci_record.bar]
-                mov     eax, [r12 + pci_record.bar_bytes]
+                mov     rsi, [rbx + pci_record.bar]
+                mov     eax, [rbx + pci_record.bar_bytes]
                 shr     eax, NVME_REGISTERS_SHIFT
                 jz      .none                   ; (ports have bit 0 set and are few)
                 test    dword [rsi + nvme_registers.cap + 4], NVME_CAP_UNUSABLE
@@ -171,70 +151,63 @@ nvme_start:
                 push    (2 << NVME_COMMAND_SHIFT) / 4
                 pop     rcx
                 rep     stosd
+                mov     eax, [rbx + pci_record.function]
                 mov     ebx, edi
-                mov     eax, [r12 + pci_record.function]
                 stosd
-                shr     edx, 24                 ; timeout
-                inc     edx
-                imul    eax, edx, NVME_CAP_TIMEOUT_US
+                bts     edx, NVME_CAP_TIMEOUT_BIT       ; half a second at least
+                shr     edx, NVME_CAP_TIMEOUT_BIT - 19  ; 2^19 microseconds are not less than the unit
+                xchg    eax, edx
                 stosd                           ; patience_us
-                lea     rax, [rsi + nvme_registers.doorbells]
+                xchg    rax, rsi
+                or      ah, nvme_registers.doorbells >> 8       ; they lie at a multiple of their size
                 stosq
                 call    nvme_enable
                 js      .none
                 push    1                       ; the controller
                 pop     rcx
                 call    nvme_identify_all
-                push    2                       ; the active namespaces
-                pop     rcx
+                mov     cl, 2                   ; the active namespaces
                 call    nvme_identify_all
-                mov     r13d, esi
-                push    NVME_FEATURE_QUEUES
-                pop     rcx
+                lea     r15d, [rsi - 4]         ; before the list
+                mov     cl, NVME_FEATURE_QUEUES
                 mov     r9d, (DEVICE_QUEUES_MAX - 1) * 0x10001
-                push    NVME_ADMIN_SET_FEATURES
-                pop     rax
+                mov     al, NVME_ADMIN_SET_FEATURES
                 call    nvme_command_boot
                 movzx   eax, dx                 ; submission queues - 1; of the other kind there are no fewer
                 cmp     eax, r14d
                 cmova   eax, r14d
                 inc     eax
-                xor     ecx, ecx
-.count:                                         ; (a list of none counts as one)
-                inc     ecx
-                cmp     ecx, eax
-                jae     .counted
-                cmp     dword [r13 + rcx * 4], 0
-                jne     .count
-.counted:
-                xor     edx, edx
-                mov     [r13 + rcx * 4], edx    ; there is none behind these
+                xchg    eax, ecx                ; (from 0)
+                push    rcx
+                lea     edi, [rsi + 4]          ; (a list of none counts as one)
+                repne   scasd
+                mov     [rdi - 4], eax          ; there is none behind these
+                pop     rax
+                sub     ecx, eax
+                neg     ecx
+                cdq
                 div     ecx
                 xchg    r14d, eax               ; queues of each
                 push    1
-                pop     r15                     ; first queue
-                jmp     .namespace
-
+                pop     r13                     ; first queue
+.next:
+                add     r15d, 4
+                xor     ecx, ecx
+                mov     edx, [r15]
+                test    edx, edx
+                jnz     .identify
 .registered:
                 ret
-
-.next:
-                add     r13d, 4
-                add     r15d, r14d
-.namespace:
-                xor     ecx, ecx
-                mov     edx, [r13]
-                test    edx, edx
-                jz      .registered
+.identify:
                 call    nvme_identify
                 mov     al, [rsi + 26]          ; the format it has
-                and     eax, 15
-                mov     ecx, [rsi + 128 + rax * 4]
-                test    cx, cx
-                jnz     .next                   ; with metadata
-                shr     ecx, 16
-                lea     eax, [rcx - 9]          ; the block's size, as a power of two
-                cmp     al, 12 - 9
+                and     al, 15                  ; (eax was 0)
+                or      al, 128 / 4
+                mov     ecx, [rsi + rax * 4]
+                bswap   ecx
+                shr     ecx, 8                  ; the block's size, as a power of two; above it bytes of metadata
+                lea     eax, [rcx - 9]
+                cmp     eax, 12 - 9
                 ja      .next
                 push    rsi
                 lea     edi, [VAR(info + machine_info.disks)]
@@ -247,23 +220,24 @@ nvme_start:
                 mov     dword [rbx + device.driver], nvme_driver
                 lea     edi, [rbx + device.own]
                 stosq                           ; controller
-                mov     edx, [r13]
                 xchg    eax, edx
+                mov     eax, NVME_ID_MARK << 16 | NVME_READ
+                stosd                           ; read
+                mov     eax, [r15]
                 stosd                           ; namespace
-                mov     eax, r15d
+                mov     eax, r13d
                 stosd                           ; first
                 mov     edi, [rbx + device.record]
                 scasd                           ; (over the function)
                 mov     ebx, edx
-                mov     edx, NVME_IDENTIFIED + PAGE_BYTES + 512 ; of the controller
-                mov     al, [rsi + 99]
-                shr     al, 1                   ; write protected
-                mov     al, [rdx + 525 - 512]   ; volatile write cache
+                mov     edx, NVME_CONTROLLER_PHYS + 512
+                mov     al, [rdx + 525 - 512]   ; volatile write cache; (eax was a queue's number)
+                shr     byte [rsi + 99], 1      ; write protected
                 adc     al, al                  ; disk_write_cache, disk_read_only
                 xor     al, [rdx + 520 - 512]   ; optional commands
                 and     al, 3
                 xor     al, [rdx + 520 - 512]
-                and     eax, disk_can_zero | disk_can_discard | 3
+                and     al, disk_can_zero | disk_can_discard | 3
                 or      al, disk_pages
                 stosd
                 movsq                           ; blocks
@@ -274,18 +248,19 @@ nvme_start:
                 movzx   eax, word [rsi + 46 - 8]        ; optimal boundary
                 shl     eax, cl
                 xchg    eax, esi
-                push    NVME_BYTES_MAX / PAGE_BYTES
+                push    NVME_PAGES_MAX
                 pop     rax
                 stosd                           ; entry_max
-                mov     dh, NVME_IDENTIFIED + PAGE_BYTES >> 8 & 0xff
+                mov     dh, NVME_CONTROLLER_PHYS >> 8 & 0xff
                 mov     cl, [rdx + 77]          ; pages of a transfer, as a power of two
                 dec     cl                      ; 0: any
                 cmp     cl, 5
-                jb      .bytes
-                mov     cl, 5                   ; NVME_BYTES_MAX
-.bytes:
-                mov     eax, 2 * PAGE_BYTES
+                jae     .bytes
+                push    2
+                pop     rax
                 shl     eax, cl
+.bytes:
+                shl     eax, 12
                 stosd                           ; bytes_max
                 push    3
                 pop     rax
@@ -293,21 +268,22 @@ nvme_start:
                 xchg    eax, esi
                 stosd                           ; optimal_bytes
                 lea     esi, [rdx + 24]
-                push    40 / 4
-                pop     rcx
+                mov     cl, 40 / 4              ; (the other bytes are 0)
                 rep     movsd                   ; model
                 lea     esi, [rdx + 4]
                 mov     cl, 20 / 4
                 rep     movsd                   ; serial
                 mov     eax, r14d
                 mov     cl, NVME_DEPTH_MAX
-                mov     edx, NVME_DEPTH_BYTES
+                cdq
+                mov     dh, NVME_DEPTH_BYTES >> 8
                 xor     esi, esi                ; the admin queue's, which so may wake this core for nothing; MSI-X is on now
                 call    device_limits
+                add     r13d, r14d
                 jmp     .next
 
 ; -----------------------------------------------------------------------------
-; Enables a controller, whatever state it is in; nvme_stop disables it, so that it leaves all memory alone.
+; Enables a controller, whatever state it is in.
 ;
 ; IN    rbx  controller
 ; OUT   rax  0, or -timeout; SF with it
@@ -324,11 +300,34 @@ nvme_enable:
                 add     eax, PAGE_BYTES
                 stosq
                 mov     dword [rsi + nvme_registers.cc - nvme_registers.csts], NVME_CC_ENABLE
-                or      r9d, -1
+                dec     r9d                     ; (0 since nvme_stop)
                 jmp     nvme_wait.ready
+
+; -----------------------------------------------------------------------------
+; Gives a command at boot. If it fails, disables the controller and returns from nvme_start itself.
+;
+; IN    rbx  controller     eax opcode, edx namespace, ecx cdw10, r9d cdw11
+;       ecx  what nvme_identify is to find out, which is what of edx; nvme_identify_all: of no namespace
+; OUT   rsi  what it found out     edx  result     eax, ecx 0
+; USES  rdi r9
+nvme_identify_all:
+                cdq                             ; (the command before has left eax 0)
+nvme_identify:
+                lea     esi, [rcx + (BOOT_NVME_PHYS >> BOOT_NVME_SHIFT)]
+                shl     esi, BOOT_NVME_SHIFT
+                push    NVME_ADMIN_IDENTIFY
+                pop     rax
+nvme_command_boot:
+                push    rsi
+                call    nvme_admin
+                pop     rsi
+                jns     nvme_wait.done
+                pop     rax
+
+; Disables a controller, so that it leaves all memory alone. IN rbx controller; OUT and USES as nvme_wait, and rsi CSTS.
 nvme_stop:
                 mov     rsi, [rbx + nvme_controller.doorbells]
-                sub     rsi, nvme_registers.doorbells - nvme_registers.csts
+                xor     si, nvme_registers.doorbells ^ nvme_registers.csts      ; (as above)
                 and     dword [rsi + nvme_registers.cc - nvme_registers.csts], 0
 
 ; -----------------------------------------------------------------------------
@@ -374,13 +373,13 @@ nvme_queues:
                 shl     r9d, 16                 ; its interrupt, or its completion queue
                 mov     r9b, 3                  ; interrupts are on; contiguous
                 or      ecx, (2 * NVME_DEPTH_MAX - 1) << 16
-                xor     edx, edx
+                cdq
 
 ; -----------------------------------------------------------------------------
 ; Gives an admin command and waits for its end. After one that was not answered, others fail until nvme_enable.
 ;
 ; IN    rbx  controller     eax opcode, edx namespace, rsi first page, ecx cdw10, r9d cdw11
-; OUT   rax  0, or -io, -timeout; SF with it     edx  result
+; OUT   rax  0, or -io, -timeout; SF with it     edx  result     ecx  0 with rax
 ; USES  rcx rsi rdi r9
 nvme_admin:
                 mov     edi, [rbx + nvme_controller.next]
@@ -439,46 +438,34 @@ nvme_open:
                 js      nvme_admin.done
 .queue:
                 push    rsi
+                lea     r10, [r11 - nvme_queue]
+                imul    ecx, ebp, NVME_DEPTH_BYTES / 8
                 mov     rdi, r11
-                mov     ecx, nvme_queue_size / 8
                 xor     eax, eax
                 rep     stosq
-                lea     r10, [r11 - nvme_queue]
+                push    rdi                     ; the next queue's memory
                 mov     edx, [r8 + device.queues]
                 inc     dword [r8 + device.queues]
-                mov     eax, edx
-                shl     eax, 4                  ; the queue has two places there
-                mov     [r8 + device.rings + rax], r10
+                lea     eax, [rdx + rdx]        ; the queue has two places there
+                mov     [r8 + device.rings + rax * 8], r10
                 add     edx, [r8 + nvme.first]
-                lea     rdi, [r10 + NVME_SLOTS]
-                lea     eax, [rbp - 1]
-                stosd
-                mov     eax, edx
-                stosd                           ; NVME_NUMBER
+                lea     rdi, [r10 + NVME_FREE]
                 or      rax, -1
-                sub     ecx, ebp                ; (from 0, modulo 64)
-                shr     rax, cl
-                stosq                           ; NVME_FREE
-                mov     rax, [r8 + device.record]
-                stosq                           ; record
+                stosq
                 mov     rax, [rbx + nvme_controller.doorbells]
                 lea     rax, [rax + rdx * 8]
                 stosq                           ; NVME_DOORBELL
-                push    NVME_READ
-                pop     rax
-                stosd                           ; NVME_READ_ALL
-                mov     eax, [r8 + nvme.namespace]
-                stosd
-                push    NVME_ADMIN_CREATE
-                pop     rax
+                xchg    eax, edx
+                stosd                           ; NVME_NUMBER
+                mov     eax, ebp
+                stosd                           ; NVME_DEPTH
+                mov     al, NVME_ADMIN_CREATE
                 call    nvme_queues
+                pop     r11
                 pop     rsi
                 js      .failed
-                imul    eax, ebp, NVME_DEPTH_BYTES
-                add     r11, rax
                 cmp     [r8 + device.queues], esi
                 jb      .queue
-                xor     eax, eax
                 ret
 .failed:
                 push    rax
@@ -495,17 +482,19 @@ nvme_open:
 nvme_close:
                 push    rbx
                 mov     ebx, [r8 + nvme.controller]
-                xor     r11d, r11d
-                xchg    r11d, [r8 + device.queues]
-                shl     r11d, 4
+                xor     eax, eax
+                xchg    eax, [r8 + device.queues]
+                add     eax, eax                ; as above
 .queue:
-                sub     r11d, 16
+                sub     eax, 2
                 js      .deleted
-                mov     rsi, [r8 + device.rings + r11]
+                push    rax
+                mov     rsi, [r8 + device.rings + rax * 8]
                 call    nvme_disarm
                 mov     r10, rsi
                 xor     eax, eax                ; NVME_ADMIN_DELETE
                 call    nvme_queues
+                pop     rax
                 jmp     .queue
 .deleted:
                 xor     eax, eax
@@ -517,157 +506,37 @@ nvme_close:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi ring, rdx ops, ecx count
-; OUT   rax as disk_submit
-nvme_submit:
-                call    ring_begin
-                mov     r8, [rsi + ring.record]
-                jmp     .next
-.publish:
-                mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
-                xor     edi, edi
-                jmp     nvme_end
-.range:
-                pop     rax
-                push    -error_range
-                pop     rax
-.refused:                                       ; nothing is known of what was built
-                pop     rdx
-                jmp     ring_leave
-.other:
-                mov     byte [rbx + nvme_command.opcode], NVME_WRITE
-                push    0                       ; (leaves the flags)
-                pop     rax
-                mov     [rsi + rcx + completion.bytes], eax
-                je      .pages
-                mov     byte [rbx + nvme_command.opcode], NVME_ZERO
-                cmp     byte [rdx + disk_op.kind], disk_zero
-                je      .queued
-                mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
-                xchg    [rbx + nvme_command.cdw12], eax
-                cmp     byte [rdx + disk_op.kind], disk_flush
-                je      .queued
-                mov     byte [rbx + nvme_command.opcode], NVME_DISCARD
-                shl     ecx, NVME_LIST_SHIFT - COMPLETION_SHIFT
-                lea     rdi, [rsi + rcx + nvme_queue.lists]     ; one range: no attributes, blocks, the first block
-                mov     [rbx + nvme_command.prp1], rdi
-                inc     eax
-                shl     rax, 32
-                stosq
-                push    NVME_DISCARD_BIT
-                pop     rax
-                shl     rax, 32
-                xchg    [rbx + nvme_command.cdw10], rax         ; ranges - 1, and cdw11
-                stosq
-                jmp     .queued
-.next:
-                cmp     rdx, r11
-                jae     .publish
-                test    r9, r9
-                jz      .publish
-                call    disk_check
-                jc      .refused
-                bsf     rcx, r9
-                btr     r9, rcx
-                lea     rbx, [rsi + r10 * 2 + nvme_queue.commands]
-                push    qword [rsi + NVME_READ_ALL]
-                pop     qword [rbx + nvme_command.opcode]       ; and namespace
-                mov     [rbx + nvme_command.id], cx
-                shl     ecx, COMPLETION_SHIFT
-                push    qword [rdx + disk_op.cookie]
-                pop     qword [rsi + rcx + completion.cookie]
-                push    qword [rdx + disk_op.block]
-                pop     qword [rbx + nvme_command.cdw10]
-                dec     eax                     ; the field counts from 0
-                mov     [rbx + nvme_command.cdw12], eax
-                shl     rdi, 32
-                mov     [rsi + rcx + completion.status], rdi    ; and bytes
-                cmp     byte [rdx + disk_op.kind], disk_write
-                jae     .other
-.pages:
-                mov     rax, [rdx + disk_op.address]
-                mov     [rbx + nvme_command.prp1], rax
-                mov     ecx, [rdx + disk_op.bytes]
-                add     rcx, rax
-                or      ax, PAGE_BYTES - 1
-                inc     rax
-                cmp     rax, rcx
-                jb      .list
-                cmp     byte [rdx + disk_op.flags], 0
-                jne     .list
-.queued:
-                add     rdx, disk_op_size
-.listed:
-                add     r10d, nvme_command_size / 2
-                btr     r10d, NVME_QUEUE_BIT - 1
-                jmp     .next
-
-.list:                                          ; rax: the next page, rcx: end of the entry
-                movzx   edi, word [rbx + nvme_command.id]
-                shl     edi, NVME_LIST_SHIFT
-                lea     rdi, [rsi + rdi + nvme_queue.lists]
-                push    rdi
-.page:
-                cmp     rax, rcx
-                jae     .entry
-                stosq
-                add     rax, PAGE_BYTES
-                jmp     .page
-.entry:
-                add     rdx, disk_op_size
-                cmp     byte [rdx - disk_op_size + disk_op.flags], 0
-                je      .end
-                mov     rax, [rdx + disk_op.address]
-                or      ecx, eax
-                test    cx, PAGE_BYTES - 1
-                jnz     .range                  ; the entries do not join
-                mov     ecx, [rdx + disk_op.bytes]
-                add     rcx, rax
-                jmp     .page
-.end:
-                pop     rax
-                sub     edi, eax
-                cmp     edi, 8
-                ja      .put
-                mov     rax, [rax]              ; the second of two pages
-.put:
-                mov     [rbx + nvme_command.prp2], rax
-                jmp     .listed
-
-; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx completions, ecx count
 ; OUT   rax how many
 nvme_reap:
                 call    ring_begin
                 call    nvme_disarm
-                add     r11, rdx
-                shr     r11, 1                  ; completions have half the bytes of what ring_begin counts in
                 mov     r10d, [rsi + ring.used_index]
-                jmp     .first
 .next:
-                mov     ecx, [rsi + r10 + nvme_queue.completions + nvme_completion.id]
-                xor     ecx, [rsi + NVME_PHASE]
-                movzx   eax, cx
-                shr     ecx, NVME_PHASE_BIT     ; status and phase: 1 if new and good
-                test    cl, 1
-                jz      .done
-                and     eax, [rsi + NVME_SLOTS]
+                cmp     rdx, r11
+                jae     .done
+                lea     rdi, [rsi + r10 + nvme_queue.completions + nvme_completion.id]
+                mov     ecx, [rdi]
+                jrcxz   .done                   ; no new one
+                and     dword [rdi], 0
+                mov     eax, ecx
+                and     eax, NVME_DEPTH_MAX - 1
                 bts     r9, rax
                 jc      .skip                   ; it is not in flight: not to be believed
-                shl     eax, COMPLETION_SHIFT
-                movups  xmm0, [rsi + rax]
+                shl     eax, NVME_SLOT_SHIFT
+                movups  xmm0, [rsi + rax + nvme_queue.completion]
                 movups  [rdx], xmm0
-                dec     ecx
-                jnz     .failed
+                shr     ecx, NVME_STATUS_SHIFT
+                jz      .good
+                or      dword [rdx + completion.status], -error_io
+                and     dword [rdx + completion.bytes], 0
 .good:
                 add     rdx, completion_size
+                sub     r11, disk_op_size - completion_size      ; which ring_begin has not counted in
 .skip:
                 add     r10d, completion_size
                 btr     r10d, NVME_QUEUE_BIT - NVME_COMMAND_SHIFT + COMPLETION_SHIFT
-                jc      .wrap
-.first:
-                cmp     rdx, r11
-                jb      .next
+                jmp     .next
 .done:
                 mov     cl, COMPLETION_SHIFT
                 push    4
@@ -684,13 +553,107 @@ nvme_end:
                 mov     [rax + rdi], r10d
 .none:
                 jmp     ring_end
-nvme_reap.failed:
-                mov     eax, -error_io & 0xffffffff
-                mov     [rdx + completion.status], rax          ; and no bytes
-                jmp     nvme_reap.good
-nvme_reap.wrap:
-                btc     dword [rsi + NVME_PHASE], NVME_PHASE_BIT
-                jmp     nvme_reap.first
+
+; -----------------------------------------------------------------------------
+; IN    r8 device, esi ring, rdx ops, ecx count
+; OUT   rax as disk_submit
+nvme_submit:
+                call    ring_begin
+                movlps  xmm1, [r8 + nvme.read]
+                mov     r8, [r8 + device.record]
+                jmp     .next
+.publish:
+                mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
+                xor     edi, edi
+                jmp     nvme_end
+.range:
+                push    -error_range
+                pop     rax
+.refused:                                       ; nothing is known of what was built
+                pop     rdx
+                jmp     ring_leave
+.next:
+                cmp     rdx, r11
+                jae     .publish
+                bsf     rbp, r9
+                jz      .publish
+                cmp     ebp, [rsi + NVME_DEPTH]
+                jae     .publish
+                call    disk_check
+                jc      .refused
+                btr     r9, rbp
+                lea     rbx, [rsi + r10 * 2 + nvme_queue.commands]
+                movlps  [rbx + nvme_command.opcode], xmm1       ; and namespace
+                mov     [rbx + nvme_command.id], bpl
+                shl     ebp, NVME_SLOT_SHIFT
+                add     rbp, rsi                ; the slot's list
+                push    qword [rdx + disk_op.cookie]
+                pop     qword [rbp + nvme_queue.completion + completion.cookie]
+                push    qword [rdx + disk_op.block]
+                pop     qword [rbx + nvme_command.cdw10]
+                dec     eax                     ; the field counts from 0
+                mov     [rbx + nvme_command.cdw12], eax
+                mov     [rbp + nvme_queue.completion + completion.bytes], edi
+                cmp     byte [rdx + disk_op.kind], disk_write
+                jb      .pages
+                mov     byte [rbx + nvme_command.opcode], NVME_WRITE
+                push    0                       ; (leaves the flags)
+                pop     rax
+                mov     [rbp + nvme_queue.completion + completion.bytes], eax
+                jne     .other
+.pages:
+                mov     rax, [rdx + disk_op.address]
+                mov     [rbx + nvme_command.prp1], rax
+                mov     rdi, rbp
+.entry:                                         ; rax: its first byte
+                mov     ecx, [rdx + disk_op.bytes]
+                add     rcx, rax
+.page:
+                or      ax, PAGE_BYTES - 1
+                inc     rax
+                cmp     rax, rcx
+                jae     .end
+                stosq
+                jmp     .page
+.end:
+                cmp     byte [rdx + disk_op.flags], 0
+                je      .built
+                add     rdx, disk_op_size
+                mov     rax, [rdx + disk_op.address]
+                or      ecx, eax
+                shl     ecx, 32 - 12
+                jnz     .range                  ; the entries do not join at a page
+                stosq
+                jmp     .entry
+.built:
+                sub     edi, ebp
+                cmp     edi, 8
+                cmovbe  rbp, [rbp]              ; the second of two pages
+                mov     [rbx + nvme_command.prp2], rbp
+.queued:
+                add     rdx, disk_op_size
+                add     r10d, nvme_command_size / 2
+                btr     r10d, NVME_QUEUE_BIT - 1
+                jmp     .next
+.other:
+                mov     byte [rbx + nvme_command.opcode], NVME_ZERO
+                cmp     byte [rdx + disk_op.kind], disk_zero
+                je      .queued
+                mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
+                xchg    [rbx + nvme_command.cdw12], eax
+                cmp     byte [rdx + disk_op.kind], disk_flush
+                je      .queued
+                mov     byte [rbx + nvme_command.opcode], NVME_DISCARD
+                mov     rdi, rbp                ; one range: no attributes, blocks, the first block
+                mov     [rbx + nvme_command.prp1], rdi
+                inc     eax
+                shl     rax, 32
+                stosq
+                xor     eax, eax
+                xchg    [rbx + nvme_command.cdw10], rax ; ranges - 1, and cdw11
+                mov     byte [rbx + nvme_command.cdw11], NVME_DISCARD_BIT
+                stosq
+                jmp     .queued
 
 ; -----------------------------------------------------------------------------
 ; Lets a ring interrupt this core, unless work is there already.
@@ -714,10 +677,8 @@ nvme_arm:
                 mov     [rdi - 4], eax
                 mov     byte [rsi + NVME_ARMED], 1
                 mov     ecx, [rsi + ring.used_index]
-                mov     ecx, [rsi + rcx + nvme_queue.completions + nvme_completion.id]
-                xor     ecx, [rsi + NVME_PHASE]
-                shr     ecx, NVME_PHASE_BIT + 1
-                adc     eax, eax
+                cmp     eax, [rsi + rcx + nvme_queue.completions + nvme_completion.id]
+                adc     eax, eax                ; not 0: a new one
                 ret
 
 ; Masks a ring's MSI-X entry if it is armed. IN rsi ring; uses rdi.
@@ -725,6 +686,6 @@ nvme_disarm:
                 shr     byte [rsi + NVME_ARMED], 1
                 jnc     .done
                 mov     rdi, [rsi + NVME_MASK]
-                mov     dword [rdi - 4], 1
+                or      dword [rdi - 4], 1
 .done:
                 ret

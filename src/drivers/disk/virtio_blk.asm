@@ -13,7 +13,7 @@ VIRTIO_BLK_F_DISCARD_BIT equ 13
 VIRTIO_BLK_F_ZEROES_BIT equ 14
 VIRTIO_BLK_FEATURES     equ VIRTIO_BLK_F_SEG_MAX | 1 << VIRTIO_BLK_F_RO_BIT | VIRTIO_BLK_F_BLK_SIZE | \
                             1 << VIRTIO_BLK_F_FLUSH_BIT | VIRTIO_BLK_F_TOPOLOGY | VIRTIO_BLK_F_MQ | \
-                            1 << VIRTIO_BLK_F_DISCARD_BIT | 1 << VIRTIO_BLK_F_ZEROES_BIT
+                            1 << VIRTIO_BLK_F_DISCARD_BIT | 1 << VIRTIO_BLK_F_ZEROES_BIT | 1 << VIRTIO_F_EVENT_IDX_BIT
 BLK_SECTOR_BYTES        equ 512
 BLK_SLOT_SHIFT          equ 2                   ; four descriptors
 BLK_SLOT_DESCS          equ 1 << BLK_SLOT_SHIFT
@@ -46,7 +46,7 @@ struc virtio_blk_range, slot.status + 1
 endstruc
 VIRTIO_BLK_RANGE_BYTES  equ 16
 
-                dd      VIRTIO_BLK_FEATURES     ; struct virtio_driver
+                dd      VIRTIO_BLK_FEATURES, VIRTIO_F_VERSION_1         ; struct virtio_driver
                 db      DESC_NEXT, virtio_blk_header_size, BLK_SLOT_DESCS, 0
 virtio_blk_driver:                              ; struct disk_driver
                 dw      virtio_start - core_start_phys, virtio_close - core_start_phys

@@ -1,4 +1,4 @@
-; virtio-net: queue pairs, checksum and segmentation offload.
+; virtio-net: queue pairs, receive-side scaling, checksum and segmentation offload.
 ;
 ; The header of each frame lies in its slot; the last twelve bytes of struct frame have the same order.
 ; SPEC  virtio 1.2 §5.1
@@ -12,8 +12,15 @@ VIRTIO_NET_F_STATUS     equ 1 << 16
 VIRTIO_NET_F_CTRL_VQ    equ 1 << 17
 VIRTIO_NET_F_MQ_BIT     equ 22                  ; which goes with CTRL_VQ (§5.1.3.1)
 VIRTIO_NET_FEATURES     equ VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_MTU | VIRTIO_NET_F_MAC | \
-                            3 << VIRTIO_NET_F_TSO4_BIT | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_CTRL_VQ | 1 << VIRTIO_NET_F_MQ_BIT
+                            3 << VIRTIO_NET_F_TSO4_BIT | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_CTRL_VQ | \
+                            1 << VIRTIO_NET_F_MQ_BIT | 1 << VIRTIO_F_EVENT_IDX_BIT
+VIRTIO_NET_F_RSS        equ 1 << 28             ; of the upper 32
 VIRTIO_NET_CTRL_MQ      equ 4                   ; class 4, command 0: number of pairs
+VIRTIO_NET_CTRL_MQ_RSS  equ 1                   ; command 1: that, and which flow goes where
+RSS_TYPES               equ 63                  ; IP, TCP and UDP, of both versions
+RSS_ENTRIES             equ 128                 ; which every device has (§5.1.4.1)
+RSS_KEY                 equ 0x676a676a          ; of a period of 16 bits: both directions of a flow go to one queue
+RSS_KEY_BYTES           equ 40                  ; likewise
 CONTROL_RING            equ 3072                ; in struct device; one slot, whose status follows its header
 CONTROL_USED            equ BLK_SLOT_DESCS * 4  ; from its available ring on
 CONTROL_DESC            equ CONTROL_USED + BLK_SLOT_DESCS * desc_size
@@ -26,9 +33,23 @@ struc virtio_net_config
 .status:                resw 1
 .pairs:                 resw 1
 .mtu:                   resw 1
+                        resd 2
+.hash_types:            resd 1                  ; that the device knows
 endstruc
 
-                dd      VIRTIO_NET_FEATURES     ; struct virtio_driver: receive rings are even, transmit rings odd
+struc virtio_net_rss                            ; a command
+                        resw 1                  ; class, command
+.hash_types:            resd 1
+.mask:                  resw 1                  ; of the table's entries
+.unclassified:          resw 1                  ; queue for what has no hash
+.table:                 resw RSS_ENTRIES
+.pairs:                 resw 1
+.key_bytes:             resb 1
+.key:                   resb RSS_KEY_BYTES
+endstruc
+
+                dd      VIRTIO_NET_FEATURES, VIRTIO_F_VERSION_1 | VIRTIO_NET_F_RSS
+                                                ; struct virtio_driver: receive rings are even, transmit rings odd
                 db      DESC_NEXT, NET_HEADER_BYTES, 1 << NET_SLOT_SHIFT, DESC_WRITE
 virtio_net_driver:                              ; struct nic_driver
                 dw      virtio_net_open - core_start_phys, virtio_close - core_start_phys
@@ -213,6 +234,36 @@ virtio_net_open:
                 mov     [r11 + slot.header - slot.status + 2], cx
                 mov     byte [r11], BLK_STATUS_PENDING
                 mov     byte [r10 + CONTROL_DESC + desc.next], BLK_STATUS
+                test    byte [r8 + virtio.features + 7], VIRTIO_NET_F_RSS >> 24
+                jz      .command
+                mov     [r10 + CONTROL_DESC + desc.address], rdi
+                mov     word [r10 + CONTROL_DESC + desc.bytes], virtio_net_rss_size
+                mov     ax, VIRTIO_NET_CTRL_MQ | VIRTIO_NET_CTRL_MQ_RSS << 8
+                stosw
+                mov     rax, [r8 + virtio.config]
+                mov     eax, [rax + virtio_net_config.hash_types]
+                and     eax, RSS_TYPES
+                stosd
+                mov     al, RSS_ENTRIES - 1     ; what has no hash goes to queue 0
+                stosd
+                cdq
+                xchg    eax, edx
+.entry:                                         ; all queues, over and over again
+                dec     eax
+                jns     .queue
+                lea     eax, [rcx - 1]
+.queue:
+                stosw
+                dec     dl
+                jns     .entry
+                mov     eax, ecx
+                stosw
+                mov     al, RSS_KEY_BYTES
+                stosb
+                mov     eax, RSS_KEY
+                mov     cl, RSS_KEY_BYTES / 4
+                rep     stosd
+.command:
                 mov     byte [r10 + avail.index], 1
                 mov     rdi, [r10 + ring.doorbell]
                 mov     eax, esi

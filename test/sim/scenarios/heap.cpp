@@ -37,19 +37,34 @@ using first_list = careless_list;
 using first_list = exo::detail::returned_list;
 #endif
 
+/// As the heap has it: a ring, and a list for what finds no place there.
+struct ring_and_list {
+  void push(exo::detail::free_block &block) noexcept {
+    if (!ring.try_push([&] { return &block; })) list.push(block);
+  }
+  template <typename Function>
+  void take_all(Function take) noexcept {
+    ring.take_all([&](void *block) { take(static_cast<exo::detail::free_block *>(block)); });
+    for (auto *each = list.take_all(); each != nullptr; each = each->next) take(each);
+  }
+
+  exo::detail::returned_ring<4> ring;
+  first_list list;
+};
+
 /// All give, one takes; each block comes out once.
 int returned_blocks() {
-  first_list list;
+  ring_and_list returned;
   static std::array<exo::detail::free_block, sim::cores_most * turns> blocks;
   static std::array<u32, blocks.size()> seen;
   seen.fill(0);
   auto const take = [&] {
-    for (auto *each = list.take_all(); each != nullptr; each = each->next) ++seen[static_cast<std::size_t>(each - blocks.data())];
+    returned.take_all([](auto *each) { ++seen[static_cast<std::size_t>(each - blocks.data())]; });
   };
   u32 const cores = exo::run_on_all([&] {
     u32 const me = exo::local().index;
     for (u32 turn = 0; turn < turns; ++turn) {
-      list.push(blocks[me * turns + turn]);
+      returned.push(blocks[me * turns + turn]);
       if (me == 0) take();
     }
   });

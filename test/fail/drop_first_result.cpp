@@ -1,0 +1,13 @@
+// expect: ignoring return value
+// compile: whole
+#include <exo/when.hpp>
+
+exo::task<exo::result<int>> work();
+
+exo::task<void> main_task() {
+#ifndef EXO_WRONG
+  std::ignore = co_await exo::when_any(work(), work());
+#else
+  co_await exo::when_any(work(), work());
+#endif
+}

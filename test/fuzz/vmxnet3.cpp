@@ -1,0 +1,134 @@
+// A vmxnet3 that answers anything, and writes anything into its rings and what it shares with the driver.
+#include <exo/drivers/vmxnet3.hpp>
+
+#include "frames.hpp"
+
+namespace {
+
+using namespace exo;
+using namespace fuzzed;
+using namespace detail::vmxnet3_layout;
+
+class card : public nic_model {
+ public:
+  explicit card(machine &here) : here_(here) {}
+
+  u64 read(u64 place, u32) override {
+    switch (place - registers_at) {
+      case control + 0x00: case control + 0x08: return 1;  // revisions
+      case control + 0x20: return command_ == 0xF00D0002 ? 10'000 << 16 | 1 : 0;
+      case control + 0x28: return 0x12005452;
+      case control + 0x30: return 0x5634;
+    }
+    return 0;
+  }
+
+  void write(u64 place, u64 value, u32) override {
+    switch (place - registers_at) {
+      case 0x600: send(static_cast<u32>(value)); break;
+      case 0x800: lend(static_cast<u32>(value)); break;
+      case control + 0x10: shared_ = value; break;
+      case control + 0x18: shared_ |= value << 32; break;
+      case control + 0x20: do_command(static_cast<u32>(value)); break;
+    }
+  }
+
+  void arrive(std::span<std::byte const> frame) override {
+    if (!active_) return;
+    descriptor const &buffer = lent_[received_];
+    if (received_ == posted_ || (buffer.word2 & length_mask) < frame.size()) return;
+    std::span const to(reinterpret_cast<std::byte *>(buffer.address), frame.size());
+    demand(here_.owns(to), "a buffer lies outside the driver's memory");
+    std::ranges::copy(frame, to.begin());
+    at<completed>(receive_.completions, completion_) = {received_ | whole_frame, 0, static_cast<u32>(frame.size()),
+                                                        generation_of(completion_turn_)};
+    received_ = (received_ + 1) % receive_.ring_size[0];
+    step(completion_, completion_turn_, receive_.completions_size);
+  }
+
+  void damage() override { here_.scribble(); }
+
+ private:
+  static constexpr u64 control = 0x10000;
+  static u32 generation_of(u32 turn) { return turn % 2 == 0 ? 1u << 31 : 0; }
+  static void step(u32 &index, u32 &turn, u32 size) {
+    if (++index != size) return;
+    index = 0;
+    ++turn;
+  }
+
+  template <typename T>
+  T &at(u64 ring, u32 index) {
+    return reinterpret_cast<T *>(ring)[index];
+  }
+
+  void do_command(u32 command) {
+    command_ = command;
+    if (command == 0xCAFE0002) active_ = false;
+    if (command != 0xCAFE0000) return;
+    auto const &common = *reinterpret_cast<shared const *>(shared_);
+    auto const &both = *reinterpret_cast<queues const *>(common.queues);
+    send_ = both.send;
+    receive_ = both.receive;
+    demand(common.magic == magic, "the device is given another struct");
+    sent_ = sent_turn_ = received_ = posted_ = completion_ = completion_turn_ = 0;
+    demand(receive_.ring_size[0] <= lent_.size(), "the ring is longer than the model's");
+    active_ = true;
+  }
+
+  /// Takes the descriptors as they are: the input may write to their places later.
+  void lend(u32 producer) {
+    demand(!active_ || producer < receive_.ring_size[0], "the doorbell names no place of the ring");
+    for (; active_ && posted_ != producer; posted_ = (posted_ + 1) % receive_.ring_size[0]) {
+      lent_[posted_] = at<descriptor>(receive_.ring[0], posted_);
+    }
+  }
+
+  void send(u32 producer) {
+    demand(producer < send_.ring_size, "the doorbell names no place of the ring");
+    while (active_ && sent_ != producer) {
+      at<completed>(send_.completions, sent_) = {sent_, 0, 0, generation_of(sent_turn_)};
+      step(sent_, sent_turn_, send_.ring_size);
+    }
+  }
+
+  machine &here_;
+  u64 shared_ = 0;
+  u32 command_ = 0;
+  bool active_ = false;
+  send_queue send_{};
+  receive_queue receive_{};
+  u32 sent_ = 0, sent_turn_ = 0;              // the next place to send from, and its completion
+  u32 received_ = 0, posted_ = 0;             // the next buffer, and the first that is not lent
+  std::array<descriptor, 128> lent_{};
+  u32 completion_ = 0, completion_turn_ = 0;  // and its completion
+};
+
+pci_record const function = [] {
+  pci_record made{};
+  made.vendor = 0x15AD;
+  made.device = 0x07B0;
+  made.bar[0] = registers_at;
+  made.bar[1] = registers_at + 0x10000;
+  made.bar_bytes[0] = made.bar_bytes[1] = 4096;
+  return made;
+}();
+
+/// Opens the NIC and hands it to use(); whether it opens.
+template <typename Use>
+bool with(machine &here, Use use) {
+  card good(here);
+  here.device = &good;
+  here.config[0] = 0xAD, here.config[1] = 0x15;
+  auto nic = vmxnet3::open(here.record());
+  if (nic) use(*nic, good);
+  return nic.has_value();
+}
+
+}  // namespace
+
+void fuzz(std::span<std::byte const> input) {
+  static u64 const pages = pages_for(function, [](machine &here) { return with(here, [](auto &...) {}); });
+  machine here(input, function, pages);
+  with(here, [&](vmxnet3 &nic, card &good) { use(here, nic, good); });
+}
