@@ -86,7 +86,7 @@ class rw_lock {
 
   void lock() noexcept {
     detail::hold_preemption();
-    while ((state_.fetch_or(writer, std::memory_order_acquire) & writer) != 0) {
+    while ((state_.fetch_or(writer, std::memory_order_relaxed) & writer) != 0) {
       while ((state_.load(std::memory_order_relaxed) & writer) != 0) pause();
     }
     while (state_.load(std::memory_order_acquire) != writer) pause();  // the readers go

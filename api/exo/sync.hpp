@@ -71,10 +71,10 @@ class wait_list {
     return true;
   }
 
-  /// Lets everyone go but `except`, and takes new ones.
-  void release(place const *except = nullptr) noexcept { take_all(nullptr, except); }
+  /// Lets everyone go, and takes new ones.
+  void release() noexcept { take_all(nullptr); }
   /// Lets everyone go, and whoever comes from now on.
-  void close() noexcept { take_all(closed(), nullptr); }
+  void close() noexcept { take_all(closed()); }
 
   /// Tells whether someone is on the list, after everything that this core has written is visible to all: so either
   /// this sees a place, or who joined it sees what was written.
@@ -88,10 +88,10 @@ class wait_list {
  private:
   static place *closed() noexcept { return reinterpret_cast<place *>(alignof(place)); }  // no object lies there
 
-  void take_all(place *then, place const *except) noexcept {
+  void take_all(place *then) noexcept {
     for (place *each = first_.exchange(then, std::memory_order_acq_rel); each != nullptr && each != closed();) {
       place *const next = each->next;
-      if (each != except) each->let_go(*each);
+      each->let_go(*each);
       each = next;
     }
   }
@@ -128,7 +128,7 @@ class barrier {
 
     // All places are on the list now, and no core can come again before it is released.
     missing_.store(cores_, std::memory_order_relaxed);
-    waiting_.release(&mine);
+    waiting_.release();
   }
 
  private:

@@ -57,8 +57,17 @@ TEST_CASE("cancel: hooks are called off their list, so they may go, or take othe
   taker hook(other);
   source.add(*other);  // the last one added is the first one called
   source.add(hook);
+  struct goer : cancel_hook {
+    explicit goer(std::unique_ptr<goer> &what)
+        : cancel_hook([](cancel_hook &self) noexcept { static_cast<goer &>(self).mine.reset(); }), mine(what) {}
+    std::unique_ptr<goer> &mine;
+  };
+  std::unique_ptr<goer> gone;
+  gone = std::make_unique<goer>(gone);
+  source.add(*gone);
   source.request();
   CHECK_FALSE(other);
+  CHECK_FALSE(gone);
 }
 
 TEST_CASE("cancel: a source follows another, in any depth") {

@@ -69,6 +69,11 @@ TEST_CASE("generator: values in their order, to the end or not, without a run lo
   std::vector<int> numbers{1, 2, 3};
   for (int &each : places(numbers)) each *= 2;
   CHECK(numbers == std::vector<int>{2, 4, 6});
+  auto assigned = squares(3);
+  assigned = squares(2);
+  seen.clear();
+  for (u64 const each : assigned) seen.push_back(each);
+  CHECK(seen == std::vector<u64>{0, 1});
   static_assert(std::ranges::input_range<generator<u64>>);
 }
 
@@ -92,7 +97,12 @@ TEST_CASE("generator: frames from the loop's pool, no memory after warm-up, none
       made.push_back(squares(1));
     } while (made.back());
     CHECK(made.size() > 1);
-    co_return;
+    std::vector<async_generator<u64>> others;
+    do {
+      others.push_back(slow(1));
+    } while (others.back());
+    auto const nothing = co_await others.back().next();
+    CHECK(!nothing);
   }));
   CHECK(machine.kept_nothing());
 }

@@ -54,6 +54,13 @@ TEST_CASE("pages: what cannot be had is an error") {
     CHECK_THROWS_AS(pool.give(reinterpret_cast<u64>(*everything) + page * exo::page_bytes, exo::page_bytes), fake::exited);
     CHECK(pool.free().longest == all);
   }
+  // Among several runs: none is lost.
+  std::vector<u64> single;
+  for (int each = 0; each < 9; ++each) single.push_back(reinterpret_cast<u64>(*pool.take(exo::page_bytes)));
+  for (std::size_t at = 1; at < 9; at += 2) pool.give(single[at], exo::page_bytes);
+  for (std::size_t at = 1; at < 9; at += 2) CHECK_THROWS_AS(pool.give(single[at], exo::page_bytes), fake::exited);
+  for (std::size_t at = 0; at < 9; at += 2) pool.give(single[at], exo::page_bytes);
+  CHECK(pool.free().longest == all);
 }
 
 TEST_CASE("pages: any order of taking and giving leaves one run") {
@@ -63,7 +70,18 @@ TEST_CASE("pages: any order of taking and giving leaves one run") {
   u64 const all = pool.free().bytes;
   std::mt19937 random(1);
   std::vector<std::pair<std::byte *, u64>> held;
+  auto const longest_gap = [&] {
+    std::sort(held.begin(), held.end());
+    u64 at = exo::info().memory[0].first, longest = 0;
+    u64 const end = at + all;
+    for (auto const &[address, bytes] : held) {
+      longest = std::max(longest, reinterpret_cast<u64>(address) - at);
+      at = reinterpret_cast<u64>(address) + bytes;
+    }
+    return std::max(longest, end - at);
+  };
   for (int turn = 0; turn < 5000; ++turn) {
+    if (turn % 10 == 0) REQUIRE(pool.free().longest == longest_gap());
     if (held.empty() || random() % 2 == 0) {
       u64 const bytes = (1 + random() % 20) * exo::page_bytes;
       u64 const alignment = exo::page_bytes << random() % 4;

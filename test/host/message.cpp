@@ -76,6 +76,10 @@ TEST_CASE("message: what it holds is moved in, handed over and destroyed once") 
   REQUIRE(messages->try_push<decltype(only_moves)>(std::make_unique<int>(5)));
   CHECK(messages->run(1) == 1);
   CHECK(text == "5");
+  auto const only_looks = [](std::shared_ptr<int> const &) noexcept {};
+  REQUIRE(messages->try_push<decltype(only_looks)>(counted));
+  CHECK(messages->run(1) == 1);
+  CHECK(counted.use_count() == 1);
 }
 
 TEST_CASE("message: one that is run may send another") {

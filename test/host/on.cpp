@@ -7,6 +7,7 @@
 #include <exo/when.hpp>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "machine_with_loops.hpp"
 
@@ -56,6 +57,12 @@ TEST_CASE("on: cores that are not there, and errors of the function") {
     CHECK(none.error() == error::no_such);
     auto const failed = co_await exo::on(core_id{1}, []() -> result<int> { return std::unexpected(error::io); });
     CHECK(failed.error() == error::io);
+    std::vector<exo::pages> taken;
+    for (u64 bytes = u64{1} << 23; bytes >= exo::page_bytes; bytes /= 2) {
+      while (auto more = exo::pages::take(bytes)) taken.push_back(std::move(*more));
+    }
+    auto const no_frame = co_await exo::on(core_id{1}, []() -> task<int> { co_return 1; });
+    CHECK(no_frame.error() == error::memory);
   }));
 }
 

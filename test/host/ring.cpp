@@ -14,6 +14,29 @@
 using exo::core_id;
 using exo::u64;
 
+namespace {
+
+/// Counts how many of its kind there are, those that were moved from too.
+struct counted {
+  counted() noexcept { ++alive; }
+  counted(counted const &) noexcept { ++alive; }
+  ~counted() { --alive; }
+  static inline int alive = 0;
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("ring: what was taken is destroyed in its slot", "", (exo::spsc_ring<counted, 2>), (exo::mpmc_ring<counted, 2>)) {
+  TestType ring;
+  CHECK(ring.try_push(counted()));
+  CHECK(ring.try_push(counted()));
+  CHECK(counted::alive == 2);
+  CHECK(ring.try_pop());
+  CHECK(counted::alive == 1);
+  CHECK(ring.try_pop());
+  CHECK(counted::alive == 0);
+}
+
 TEST_CASE("ring: order, full, empty, elements that only move") {
   exo::spsc_ring<std::unique_ptr<int>, 4> ring;
   CHECK(!ring.try_pop());
@@ -61,6 +84,10 @@ TEST_CASE("ring: its ends, which move") {
   auto other = std::move(out);
   CHECK(**other.try_pop() == 2);
   CHECK_FALSE(other.try_pop());
+  first = std::move(in);
+  CHECK(first.try_push(std::make_unique<int>(4)));
+  out = std::move(other);
+  CHECK(**out.try_pop() == 4);
 }
 
 TEST_CASE("mpmc ring: order, full, empty, elements that only move") {

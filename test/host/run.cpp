@@ -5,9 +5,11 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <exo/task.hpp>
+#include <exo/when.hpp>
 #include <memory>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "machine_with_loops.hpp"
@@ -25,7 +27,8 @@ namespace {
 extern exo::poller::functions const calls_of_device;
 
 struct device : exo::poller {
-  device() : poller(calls_of_device) {}
+  explicit device(exo::scope &what) : poller(calls_of_device), until(what) {}
+  exo::scope &until;  // cancelled when it was armed ten times
   u32 work = 1, polls = 0, arms = 0;
 };
 
@@ -33,13 +36,14 @@ constexpr exo::poller::functions calls_of_device{
     [](exo::poller &self) noexcept -> u32 {
       auto &mine = static_cast<device &>(self);
       ++mine.polls;
+      if (mine.arms >= 10) mine.until.cancel();
       return std::exchange(mine.work, 0);
     },
     [](exo::poller &self) noexcept -> result<bool> {
       auto &mine = static_cast<device &>(self);
       ++mine.arms;
-      if (mine.arms == 3) return std::unexpected(error::unsupported);
-      return mine.arms == 2;
+      if (mine.arms > 1) return std::unexpected(error::unsupported);
+      return true;
     }};
 
 }  // namespace
@@ -75,7 +79,17 @@ TEST_CASE("run: options that cannot be, a loop in a loop, no memory") {
     auto const everything = exo::pages::take(exo::system_pages.free().longest);
     CHECK(exo::run(nothing).error() == error::memory);
   }
+  u32 errors = 0;
+  for (u64 left = exo::page_bytes;; left += exo::page_bytes) {  // too little for the loops, then for the first frames
+    auto const rest = exo::pages::take(exo::system_pages.free().longest - left);
+    auto const ran = exo::run({.cores = 1, .message_depth = 8}, nothing);
+    if (ran) break;
+    CHECK(ran.error() == error::memory);
+    ++errors;
+  }
+  CHECK(errors > 2);
   CHECK(exo::run(nothing));
+  CHECK(machine.kept_nothing());
 }
 
 TEST_CASE("run: messages keep their order, and own what they hold") {
@@ -120,6 +134,13 @@ TEST_CASE("run: a full ring and a core that is not there are errors") {
     CHECK(exo::try_post(core_id{0}, nothing));
   }));
   stop = true;
+  running->wait();
+  CHECK(exo::run({.cores = 1, .message_depth = 2048}, []() -> task<void> {  // more than a turn takes
+    static u32 ran;
+    ran = 0;
+    for (u32 each = 0; each < 2000; ++each) CHECK(exo::try_post(core_id{0}, [] { ++ran; }));
+    while (ran != 2000) co_await exo::yield();
+  }));
 }
 
 TEST_CASE("run: an idle core halts, counts, and is woken") {
@@ -172,12 +193,16 @@ TEST_CASE("run: timers come in their order") {
 TEST_CASE("run: pollers are polled, and armed before a halt") {
   machine_with_loops machine({.cores = 1});
   CHECK(exo::run([]() -> task<void> {
-    device one;
+    exo::scope asleep;
+    device one(asleep), other(asleep);
     exo::run_loop::here().add(one);
-    CHECK(co_await exo::delay(100ms));
+    exo::run_loop::here().add(other);
+    CHECK(asleep.spawn([]() -> task<void> { std::ignore = co_await exo::delay(1h); }()));
+    CHECK(co_await asleep.join());
+    exo::run_loop::here().remove(other);
     exo::run_loop::here().remove(one);
     CHECK(one.polls > 500);
-    CHECK(one.arms >= 3);
+    CHECK(other.polls > 500);
     u32 const polls = one.polls;
     u64 const turns = exo::run_loop::here().counters().turns;
     while (exo::run_loop::here().counters().turns < turns + 3) co_await exo::yield();
@@ -190,7 +215,7 @@ TEST_CASE("run: at the end services are cancelled and waited for") {
   machine_with_loops machine({.cores = 2});
   static std::atomic<int> ended;
   ended = 0;
-  CHECK(exo::run([]() -> task<void> {
+  CHECK(exo::run({.patience = 1h}, []() -> task<void> {
     auto const service = []() -> task<void> {
       result<void> waited;
       while (waited) waited = co_await exo::delay(1h);
@@ -221,6 +246,15 @@ TEST_CASE("run: a task that does not end is named, and the run ends all the same
   CHECK(said.find("core 0: the task spawned at ") != std::string::npos);
   CHECK(said.find("run.cpp:") != std::string::npos);
   CHECK(said.find("has not ended 20 ms after it was cancelled") != std::string::npos);
+}
+
+TEST_CASE("run: a task that waits for what never comes keeps no core halted") {
+  machine_with_loops machine({.cores = 1});
+  auto const outcome = exo::run({.patience = 20ms}, []() -> task<void> {
+    CHECK(exo::spawn([]() -> task<void> { co_await std::suspend_always(); }()));
+    co_return;
+  });
+  CHECK(outcome.error() == error::timeout);
 }
 
 TEST_CASE("run: a core that does not come back is named") {

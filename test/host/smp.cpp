@@ -30,7 +30,7 @@ TEST_CASE("smp: a job runs on its core and is waited for") {
 }
 
 TEST_CASE("smp: a job can run again, and its handle can move") {
-  fake::machine machine({.cores = 2});
+  fake::machine machine({.cores = 3});
   std::atomic<int> runs = 0;
   exo::job work([&] {
     std::this_thread::sleep_for(2ms);
@@ -41,6 +41,7 @@ TEST_CASE("smp: a job can run again, and its handle can move") {
     REQUIRE(first);
     exo::running_job const moved = std::move(*first);
     CHECK(exo::run_on(core_id{1}, work).error() == exo::error::busy);
+    CHECK(exo::run_on(core_id{2}, work).error() == exo::error::busy);  // the job is
   }
   CHECK(runs == 1);
   auto again = exo::run_on(core_id{1}, work);
@@ -49,6 +50,12 @@ TEST_CASE("smp: a job can run again, and its handle can move") {
   *again = std::move(*again);
   again->wait();
   CHECK(runs == 2);
+  exo::job nothing([] {});
+  again = exo::run_on(core_id{1}, work);
+  auto quick = exo::run_on(core_id{2}, nothing);
+  REQUIRE((again && quick));
+  *again = std::move(*quick);  // waits for its own first
+  CHECK(runs == 3);
 }
 
 TEST_CASE("smp: cores that cannot run a job") {

@@ -148,6 +148,11 @@ TEST_CASE("task: no frame is an error value, or a panic that says so") {
     } while (made.back().frame());
     CHECK((co_await std::move(made.back())).error() == error::memory);
     CHECK(exo::spawn([]() -> task<void> { co_return; }()).error() == error::memory);
+    auto const [one, other] = co_await exo::when_all(half(2), half(2));
+    CHECK(one.error() == error::memory);
+    CHECK(other.error() == error::memory);
+    auto const limited = co_await exo::with_timeout(1h, half(2));
+    CHECK(limited.error() == error::memory);
     taken.clear();
     CHECK(co_await half(2) == 1);
   }));

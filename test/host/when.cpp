@@ -68,6 +68,11 @@ TEST_CASE("when_any: the first one, and the others are cancelled and joined") {
     auto const at_start = co_await exo::when_any(at_once(3), after(1h, 4));
     CHECK(at_start.first == 0);
     CHECK(std::get<1>(at_start.values).error() == error::cancelled);
+    auto const late = co_await exo::with_timeout(2ms, [](int) -> task<result<int>> {
+      auto const both = co_await exo::when_any(after(1h, 1), after(1h, 2));
+      co_return std::get<0>(both.values);
+    }(0));
+    CHECK(late.error() == error::timeout);
   }));
 }
 
@@ -82,8 +87,21 @@ TEST_CASE("with_timeout: in time, too late, in the past") {
     int turns = 0;
     CHECK(co_await exo::with_timeout(2ms, stubborn(turns)) == 7);  // late, but it has its value
     // The inner limit is not the outer one's error
-    auto const inner = [](int) -> task<result<int>> { co_return co_await exo::with_timeout(1h, after(1h, 1)); };
-    CHECK((co_await exo::with_timeout(2ms, inner(0))).error() == error::timeout);
+    error told{};
+    auto const inner = [](error &into) -> task<result<int>> {
+      auto const got = co_await exo::with_timeout(1h, after(1h, 1));
+      into = got.error();
+      co_return got;
+    };
+    auto const outer = co_await exo::with_timeout(2ms, inner(told));
+    CHECK(outer.error() == error::timeout);
+    CHECK(told == error::cancelled);
+    // What it says for itself is not changed
+    auto const failed = co_await exo::with_timeout(2ms, [](int) -> task<result<int>> {
+      std::ignore = co_await exo::delay(1h);
+      co_return std::unexpected(error::io);
+    }(0));
+    CHECK(failed.error() == error::io);
   }));
 }
 
@@ -116,6 +134,7 @@ TEST_CASE("scope: the first error cancels the others") {
       co_return std::unexpected(error::io);
     }()));
     CHECK((co_await children.join()).error() == error::io);
+    CHECK(co_await children.join());  // told once
   }));
 }
 
