@@ -7,6 +7,7 @@
 // A frame that the other NIC has no room for is dropped, and counted.
 #include <array>
 #include <atomic>
+#include <bit>
 #include <charconv>
 #include <exo/exo.hpp>
 #include <exo/net/checksum.hpp>
@@ -22,7 +23,7 @@ using exo::u64;
 
 constexpr u32 depth_most = 256;
 constexpr std::size_t batch_frames = 128;
-constexpr std::size_t buffer_bytes = 2048;
+constexpr std::size_t header_bytes = 22;  // with two VLAN tags
 constexpr int polls_before_halt = 100;
 constexpr u64 seconds_most = 1'000'000;
 
@@ -44,6 +45,8 @@ void fill_checksum(exo::frame &frame) {
   }
   frame.flags = 0;
 }
+
+constinit std::size_t buffer_bytes = 2048;  // a power of two; what both NICs receive fits
 
 /// From a queue of one NIC to a queue of the other.
 class lane {
@@ -89,7 +92,7 @@ class lane {
 
  private:
   void lend(std::byte *buffer) {
-    empty_[empty_count_++] = exo::frame_at(buffer, buffer_bytes, reinterpret_cast<u64>(buffer));
+    empty_[empty_count_++] = exo::frame_at(buffer, static_cast<u32>(buffer_bytes), reinterpret_cast<u64>(buffer));
     if (empty_count_ == empty_.size()) give_back();
   }
   void give_back() {
@@ -196,6 +199,9 @@ int main(int count, char **arguments) {
     return 2;
   }
 
+  for (exo::nic_record const &nic : {nics[0], nics[1]}) {
+    buffer_bytes = std::max(buffer_bytes, std::bit_ceil(nic.mtu + header_bytes));
+  }
   u32 const queues = std::min({exo::core_count(), nics[0].queue_max, nics[1].queue_max});
   auto left = open(0, queues), right = open(1, queues);
   if (!left || !right) return 1;

@@ -14,7 +14,7 @@ using exo::u64;
 namespace {
 
 constexpr u64 batch = 32;
-constexpr u64 rounds = 64;
+constexpr u64 rounds = 4096;
 
 /// An awaiter that has its value already.
 struct ready {

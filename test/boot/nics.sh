@@ -53,11 +53,12 @@ test_ne2000_link() {
   link_changed ne2k_pci silent
 }
 
-# Two TAP devices, exo0 here and exo1 in a namespace behind the program that forwards between them.
+# Two TAP devices, exo0 here and exo1 in a namespace behind the program that forwards between them. $1 makes exo1 a kind of
+# TAP device, $2 is the network's MTU.
 forwarded() {
-  local far report tries options
+  local far report tries options mtu=${2-1500}
   ip tuntap add exo1 mode tap ${1-} && ip link set exo1 up || fail "there is no second TAP device to be had"
-  boot forward $forward_options --net tap:exo0 --net tap:exo1 --args "seconds=60"
+  boot forward $forward_options --net tap:exo0 --net tap:exo1 --args "seconds=60" -- ${forward_machine-}
   wait_for "$work/console" "forward: " 60
   unshare --net sleep 100 &
   far=$!
@@ -67,8 +68,9 @@ forwarded() {
   done
   ip link set exo1 netns $far || fail "exo1 does not go into its namespace"
   nsenter --net=/proc/$far/ns/net ip address add 10.0.2.15/24 dev exo1
-  nsenter --net=/proc/$far/ns/net ip link set exo1 up
-  for options in "-c 3 -i 0.2" "-f -l 16 -c 2000" "-f -l 16 -c 2000 -s 1472" "-f -c 500 -s 18"; do
+  nsenter --net=/proc/$far/ns/net ip link set exo1 mtu $mtu up
+  ip link set exo0 mtu $mtu
+  for options in "-c 3 -i 0.2" "-f -l 16 -c 2000" "-f -l 16 -c 2000 -s $((mtu - 28))" "-f -c 500 -s 18"; do
     report=$(ping -n -q -W 5 $options 10.0.2.15) && [[ $report == *' 0% packet loss'* ]] || fail "$report"
   done
   wait_for "$work/console" frames/s 30  # it says so each second
@@ -82,6 +84,10 @@ test_forward_virtio() {
 test_forward_queues() {
   export forward_options="--cores 2"
   in_network forwarded multi_queue
+}
+test_forward_jumbo() {
+  export forward_options="--cores 2" forward_machine="-global virtio-net-device.host_mtu=9000"
+  in_network forwarded "" 9000
 }
 test_forward_e1000() {
   export forward_options="--nic-model e1000"
