@@ -13,6 +13,7 @@ class nic_model : public model {
  public:
   virtual void arrive(std::span<std::byte const> frame) = 0;
   virtual void damage() = 0;
+  virtual void handed_over() {}
 };
 
 /// Reads all of a frame: what lies outside the driver's memory is found.
@@ -36,6 +37,7 @@ void use(machine &here, Nic &nic, nic_model &model) {
     std::size_t handed = 0;
     std::size_t const count = nic.try_receive([&](net::received_frame const &frame) {
       ++handed;
+      model.handed_over();
       demand(frame.bytes.size() <= longest + 4, "a frame is longer than can be");
       sum = sum + sum_of(frame.bytes);
       if (answers) (void)send(60);

@@ -20,7 +20,7 @@ class card : public nic_model {
       case 0x00: return command_ & ~0x04;  // sent at once
       case 0x07: return (command_ & 0x40) != 0 ? current_ : status_;
       case 0x10: return copy_in();
-      case 0x1F: status_ |= 0x80; return 0;
+      case 0x1F: status_ |= 0x80; cut_ = false; return 0;
       default: return at;
     }
   }
@@ -63,11 +63,15 @@ class card : public nic_model {
     status_ |= 0x01;
   }
 
-  /// What stands in the card's memory becomes something else.
+  /// What stands in the card's memory becomes something else, and a copy from there may not end.
   void damage() override {
     memory_[here_.number(2) % memory_.size()] = here_.next();
-    status_ |= here_.next() & 0x1F;
+    u8 const what = here_.next();
+    status_ |= what & 0x1F;
+    cuts_ = (what & 0x80) != 0;
   }
+
+  void handed_over() override { demand(!cut_, "a frame is handed over of which a part was not copied"); }
 
  private:
   u64 copy_in() {
@@ -85,12 +89,18 @@ class card : public nic_model {
   void copied() {
     copy_at_ = static_cast<u16>(copy_at_ + 2);
     copy_bytes_ = static_cast<u16>(copy_bytes_ - 2);
-    if (copy_bytes_ == 0) status_ |= 0x40;
+    if (copy_bytes_ != 0) return;
+    if (std::exchange(cuts_, false)) {
+      cut_ = here_.rest.empty();  // before, the card may have been made to say that it had ended
+    } else {
+      status_ |= 0x40;
+    }
   }
 
   machine &here_;
   std::array<u8, 0x8000> memory_{};
   u8 command_ = 0, boundary_ = 0, current_ = 0, status_ = 0;
+  bool cuts_ = false, cut_ = false;  // the next copy does not end; one has not, and there was no reset since
   u16 copy_at_ = 0, copy_bytes_ = 0, send_bytes_ = 0;
 };
 

@@ -105,14 +105,15 @@ class ne2000 {
     while (count < receive_batch && has_frame()) {
       detail::ne2000_header header;
       std::array<u16, sizeof(header) / 2> words;
-      read(next_ * ring::page_bytes, words);
+      bool const there = read(next_ * ring::page_bytes, words);
       std::memcpy(&header, words.data(), sizeof(header));
-      if (!header.plausible(next_)) {
+      std::span<std::byte const> frame;
+      if (there && header.plausible(next_)) frame = read_frame(header.frame_bytes());
+      if (frame.empty()) {
         ++counters_.damaged;
         reset();
         return count;
       }
-      std::span const frame = read_frame(header.frame_bytes());
       next_ = header.next;
       out(boundary, ring::before(next_));
       ++count;
@@ -301,25 +302,25 @@ class ne2000 {
     return holds_within(copy_patience, [&] { return (in(interrupt_status) & copy_done) != 0; });
   }
 
-  bool read(u32 address, std::span<u16> words) const noexcept {
+  [[nodiscard]] bool read(u32 address, std::span<u16> words) const noexcept {
     begin_copy(address, words.size(), command_read);
     port_in_words(static_cast<u16>(ports_ + data_port), words);
     return end_copy();
   }
-  bool write(u32 address, std::span<u16 const> words) const noexcept {
+  [[nodiscard]] bool write(u32 address, std::span<u16 const> words) const noexcept {
     begin_copy(address, words.size(), command_write);
     port_out_words(static_cast<u16>(ports_ + data_port), words);
     return end_copy();
   }
 
-  /// Copies the frame behind the header at next_; the ring's end may come between.
+  /// Copies the frame behind the header at next_; the ring's end may come between. Empty if the card does not.
   std::span<std::byte const> read_frame(u32 bytes) noexcept {
     u32 const from = next_ * ring::page_bytes + u32{sizeof(detail::ne2000_header)};
     std::span const words = std::span(receive_buffer_).first((bytes + 1) / 2);
     std::size_t const until_end = std::min<std::size_t>(words.size(), (ring::end * ring::page_bytes - from) / 2);
-    read(from, words.first(until_end));
-    if (until_end != words.size()) read(ring::first * ring::page_bytes, words.subspan(until_end));
-    return std::as_bytes(words).first(bytes);
+    bool there = read(from, words.first(until_end));
+    if (there && until_end != words.size()) there = read(ring::first * ring::page_bytes, words.subspan(until_end));
+    return std::as_bytes(words).first(there ? bytes : 0);
   }
 
   [[nodiscard]] bool has_frame() noexcept {
