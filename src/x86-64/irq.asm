@@ -53,8 +53,9 @@ WAITERS_MAX         equ 64
 ; Makes a device raise an event: by its MSI-X entry, else by its one MSI, else over its line. Turns the function's bus
 ; mastering on, which carries the messages.
 ;
-; A message stays routed; cores that share an MSI call it each time, too. A line is masked when it has raised its events, and the next irq_route unmasks it: call it each
-; time, when the device's cause is cleared, and then look for work before idling.
+; A message stays routed; cores that share an MSI call it each time, too. A line is masked when it has raised its events,
+; and the next irq_route unmasks it: call it each time, when the device's cause is cleared, and then look for work before
+; idling.
 ;
 ; IN    edi  function    one of info.pci; all ones: a line that is none's, entry is its GSI, 1 or above
 ;       esi  entry       0 to its msix_count - 1; of a function without MSI-X 0
