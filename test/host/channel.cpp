@@ -86,3 +86,18 @@ TEST_CASE("channel: closing wakes a core that waits") {
   running->wait();
   CHECK(running->done());
 }
+
+TEST_CASE("channel: closing wakes a core that waits for room") {
+  fake::machine machine({.cores = 2});
+  exo::channel<int, 2> channel;
+  exo::job fill([&] {
+    while (channel.send(1)) {
+    }
+  });
+  auto running = exo::run_on(core_id{1}, fill);
+  REQUIRE(running);
+  while (!channel.senders().has_waiters()) exo::pause();
+  channel.close();
+  running->wait();
+  CHECK(running->done());
+}
