@@ -176,7 +176,7 @@ std::string fails(stage &scene, u64 seed, std::vector<fault> const *only, trial 
   out.failure[0] = 0;
   int const status = in_process([&] {
     verdict const came = scene.run(seed, only);
-    came.failure.copy(out.failure, sizeof(out.failure) - 1);
+    out.failure[came.failure.copy(out.failure, sizeof(out.failure) - 1)] = 0;
     out.count = static_cast<u32>(came.faults.size());
     if (came.faults.size() <= std::size(out.faults)) std::ranges::copy(came.faults, out.faults);
     out.hash = came.hash;
