@@ -15,6 +15,8 @@ namespace {
 using namespace sim;
 
 constexpr int failed_status = 1;
+constexpr std::size_t faults_to_read = 10;  // with more, other seeds that fail are looked at, for one that takes less
+constexpr u32 others_most = 10;
 
 struct options {
   std::string path, name = "program";
@@ -186,7 +188,10 @@ std::string fails(stage &scene, u64 seed, std::vector<fault> const *only, trial 
 }
 
 /// Leaves out faults as long as the run fails in the same way: halves, quarters, … and single ones. (Zeller, ddmin)
-std::vector<fault> shrink(stage &scene, u64 seed, std::string const &failure, std::vector<fault> faults, trial &out) {
+std::vector<fault> shrink(stage &scene, u64 seed, std::string const &failure, trial const &whole) {
+  static auto &out = shared<trial>();
+  std::vector<fault> faults(whole.faults, whole.faults + whole.count);
+  std::ranges::sort(faults);
   int tries = 500;
   for (std::size_t parts = 2; !faults.empty() && tries > 0;) {
     std::size_t const length = (faults.size() + parts - 1) / parts;
@@ -239,13 +244,27 @@ int run_scenario(stage &scene, options const &chosen) {
                 first.hash);
     return 0;
   }
+  u32 count = first.count;
+  bool const shrinks = only == nullptr && count <= std::size(first.faults);
   std::vector<fault> faults;
-  bool const shrinks = only == nullptr && first.count <= std::size(first.faults);
-  if (shrinks) {
-    faults.assign(first.faults, first.faults + first.count);
-    std::ranges::sort(faults);
-    auto &last = shared<trial>();
-    faults = shrink(scene, seed, failure, faults, last);
+  if (shrinks) faults = shrink(scene, seed, failure, first);
+  // A seed may fail only as long as many stalls keep an order; another may fail in the same way with less.
+  options rest = chosen;
+  u64 const end = chosen.seed + chosen.seeds;
+  u64 looked = seed;
+  for (u32 more = 0; shrinks && faults.size() > faults_to_read && looked + 1 < end && more < others_most; ++more) {
+    rest.seed = looked + 1;
+    rest.seeds = end - rest.seed;
+    all.lowest = never;
+    looked = find_failure(scene, rest, all);
+    if (looked == never) break;
+    if (fails(scene, looked, nullptr, first) != failure || first.count > std::size(first.faults)) continue;
+    u32 const its_count = first.count;
+    std::vector<fault> its_faults = shrink(scene, looked, failure, first);
+    if (its_faults.size() >= faults.size()) continue;
+    faults = std::move(its_faults);
+    count = its_count;
+    seed = looked;
   }
   in_process([&] {
     now.traces = chosen.trace;
@@ -257,7 +276,7 @@ int run_scenario(stage &scene, options const &chosen) {
     std::printf("---\n");
   });
   std::printf("%s fails with seed %lu: %s\n", chosen.name.c_str(), seed, failure.c_str());
-  std::printf("again, with its %u faults:  make sim SCENARIO=%s SEED=%lu\n", first.count, chosen.name.c_str(), seed);
+  std::printf("again, with its %u faults:  make sim SCENARIO=%s SEED=%lu\n", count, chosen.name.c_str(), seed);
   if (!shrinks) return failed_status;
   std::printf("with the %zu that it takes:  make sim SCENARIO=%s SEED=%lu FAULTS='%s' TRACE=1\n", faults.size(),
               chosen.name.c_str(), seed, text_of(faults).c_str());
