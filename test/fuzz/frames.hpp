@@ -83,4 +83,19 @@ void use(machine &here, Nic &nic, nic_model &model) {
   demand(send(60) && settled() && nic.counters().sent > sent, "no frame is sent any more");
 }
 
+/// Opens a NIC whose device is such a model, and does all that.
+template <waitable_frame_device Nic, typename Model>
+void fuzz_nic(std::span<std::byte const> input, pci_record const &function) {
+  auto const open = [](machine &here, auto use) {
+    auto const good = std::make_unique<Model>(here);
+    here.device = good.get();
+    auto nic = Nic::open(here.record());
+    if (nic) use(*nic, *good);
+    return nic.has_value();
+  };
+  static u64 const pages = pages_for(function, [&](machine &here) { return open(here, [](Nic &, Model &) {}); });
+  machine here(input, function, pages);
+  open(here, [&](Nic &nic, Model &good) { use(here, nic, good); });
+}
+
 }  // namespace fuzzed

@@ -38,6 +38,7 @@ class machine {
     demand(mprotect(memory(), bytes_, PROT_READ | PROT_WRITE) == 0, "there is no memory for the target");
     memory_range const range{reinterpret_cast<u64>(memory()), bytes_};
     system_pages.start({&range, 1, sizeof(range)});
+    std::memcpy(config.data(), &function.vendor, sizeof(function.vendor));
     info_.tsc_hz = 1'000'000;
     now_ = this;
     host_info = &info_;

@@ -115,11 +115,4 @@ pci_record const function = [] {
 
 }  // namespace
 
-void fuzz(std::span<std::byte const> input) {
-  machine here(input, function, 1);
-  auto const good = std::make_unique<card>(here);
-  here.device = good.get();
-  here.config[0] = 0xEC, here.config[1] = 0x10;
-  auto nic = ne2000::open(here.record());
-  if (nic) use(here, *nic, *good);
-}
+void fuzz(std::span<std::byte const> input) { fuzz_nic<ne2000, card>(input, function); }

@@ -56,21 +56,6 @@ pci_record const function = [] {
   return made;
 }();
 
-/// Opens the chip and hands it to use(); whether it opens.
-template <typename Use>
-bool with(machine &here, Use use) {
-  chip good(here);
-  here.device = &good;
-  here.config[0] = 0xEC, here.config[1] = 0x10;
-  auto nic = rtl8139::open(here.record());
-  if (nic) use(*nic, good);
-  return nic.has_value();
-}
-
 }  // namespace
 
-void fuzz(std::span<std::byte const> input) {
-  static u64 const pages = pages_for(function, [](machine &here) { return with(here, [](auto &...) {}); });
-  machine here(input, function, pages);
-  with(here, [&](rtl8139 &nic, chip &good) { use(here, nic, good); });
-}
+void fuzz(std::span<std::byte const> input) { fuzz_nic<rtl8139, chip>(input, function); }

@@ -12,7 +12,6 @@ using namespace fuzzed;
 class controller_model : public model {
  public:
   explicit controller_model(machine &here) : here_(here) {
-    here.config[0] = 0xF4, here.config[1] = 0x1A;
     here.config[0x34] = 0x40;
     u8 at = 0x40;
     for (u8 kind = 1; kind <= 4; ++kind) {  // virtio 1.2 §4.1.4: a page of BAR 0 for each kind of registers

@@ -114,21 +114,6 @@ pci_record const function = [] {
   return made;
 }();
 
-/// Opens the NIC and hands it to use(); whether it opens.
-template <typename Use>
-bool with(machine &here, Use use) {
-  card good(here);
-  here.device = &good;
-  here.config[0] = 0xAD, here.config[1] = 0x15;
-  auto nic = vmxnet3::open(here.record());
-  if (nic) use(*nic, good);
-  return nic.has_value();
-}
-
 }  // namespace
 
-void fuzz(std::span<std::byte const> input) {
-  static u64 const pages = pages_for(function, [](machine &here) { return with(here, [](auto &...) {}); });
-  machine here(input, function, pages);
-  with(here, [&](vmxnet3 &nic, card &good) { use(here, nic, good); });
-}
+void fuzz(std::span<std::byte const> input) { fuzz_nic<vmxnet3, card>(input, function); }
