@@ -29,7 +29,7 @@ void lend(nic_queue &queue, u64 number) {
 void give_back(nic_queue &queue) {
   std::span const all(parts.data(), part_count);
   if (auto const taken = queue.try_send(all); !taken || *taken != part_count) {
-    panic("a frame of {} parts and {} bytes in the first is not taken, segmentation {}", part_count, parts[0].bytes, parts[0].segment_kind);
+    panic("a frame of {} parts is not taken, segmentation {}", part_count, parts[0].segment_kind);
   }
   completion done{};
   for (u64 const end = ticks() + 20 * info().tsc_hz; queue.try_reap({&done, 1}).value_or(0) == 0;) {

@@ -39,12 +39,15 @@ struct packet {
   std::vector<std::uint8_t> bytes;
 };
 
-[[noreturn]] void fail(char const *what, std::size_t number) {
-  std::fprintf(stderr, "long_frames: %s: %zu (%s)\n", what, number, std::strerror(errno));
+[[noreturn]] void fail(char const *what, packet const &frame) {
+  std::fprintf(stderr, "long_frames: a frame of %zu bytes %s (%s)\n", frame.bytes.size(), what, std::strerror(errno));
   std::exit(1);
 }
 
-void put16(std::uint8_t *at, std::size_t value) { at[0] = static_cast<std::uint8_t>(value >> 8), at[1] = static_cast<std::uint8_t>(value); }
+void put16(std::uint8_t *at, std::size_t value) {
+  at[0] = static_cast<std::uint8_t>(value >> 8);
+  at[1] = static_cast<std::uint8_t>(value);
+}
 
 std::uint32_t sum(std::uint8_t const *at, std::size_t bytes, std::uint32_t start) {
   for (std::size_t each = 0; each < bytes; ++each) start += each % 2 == 0 ? std::uint32_t{at[each]} << 8 : at[each];
@@ -103,7 +106,8 @@ class wire {
     if (setsockopt(file_, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) != 0 ||
         setsockopt(file_, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)) != 0 ||
         bind(file_, reinterpret_cast<sockaddr *>(&place), sizeof(place)) != 0) {
-      fail("the interface takes no packet socket", 0);
+      std::perror("long_frames: the interface takes no packet socket");
+      std::exit(1);
     }
   }
   ~wire() { close(file_); }
@@ -113,7 +117,7 @@ class wire {
     std::vector<std::uint8_t> all(sizeof(what.header) + what.bytes.size());
     std::memcpy(all.data(), &what.header, sizeof(what.header));
     std::copy(what.bytes.begin(), what.bytes.end(), all.begin() + sizeof(what.header));
-    if (::send(file_, all.data(), all.size(), 0) != static_cast<ssize_t>(all.size())) fail("not sent, of so many bytes", what.bytes.size());
+    if (::send(file_, all.data(), all.size(), 0) != static_cast<ssize_t>(all.size())) fail("is not sent", what);
   }
 
   /// The next frame that comes back is this one. Those of Linux's own that come back too are left out.
@@ -121,16 +125,18 @@ class wire {
     std::vector<std::uint8_t> all(sizeof(frame_header) + (1 << 17));
     for (;;) {
       pollfd wait{.fd = file_, .events = POLLIN, .revents = 0};
-      if (poll(&wait, 1, patience_ms) != 1) fail("does not come back, of so many bytes", expected.bytes.size());
+      if (poll(&wait, 1, patience_ms) != 1) fail("does not come back", expected);
       ssize_t const got = recv(file_, all.data(), all.size(), 0);
       frame_header header;
       if (got < static_cast<ssize_t>(sizeof(header) + link_bytes)) continue;
       std::memcpy(&header, all.data(), sizeof(header));
       std::uint8_t const *const bytes = all.data() + sizeof(header);
       if (std::memcmp(bytes, expected.bytes.data(), 12) != 0) continue;
-      if (static_cast<std::size_t>(got) - sizeof(header) != expected.bytes.size()) fail("comes back longer or shorter, of so many bytes", expected.bytes.size());
-      if (std::memcmp(bytes, expected.bytes.data(), expected.bytes.size()) != 0) fail("comes back with others, of so many bytes", expected.bytes.size());
-      if (header.gso_type != expected.header.gso_type || header.gso_size != expected.header.gso_size) fail("comes back with other segments, of so many bytes", expected.bytes.size());
+      std::size_t const size = expected.bytes.size();
+      if (static_cast<std::size_t>(got) - sizeof(header) != size) fail("comes back longer or shorter", expected);
+      if (std::memcmp(bytes, expected.bytes.data(), size) != 0) fail("comes back with others", expected);
+      bool const uncut = header.gso_type == expected.header.gso_type && header.gso_size == expected.header.gso_size;
+      if (!uncut) fail("comes back with other segments", expected);
       return;
     }
   }
