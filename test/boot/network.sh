@@ -88,6 +88,24 @@ test_tap_with_jumbo_frames() {
   in_network jumbo
 }
 
+# Buffers shorter than the frames: long ones, and segments of TCP that Linux leaves joined, come in several, and go back so.
+long_frames() {
+  ip link set exo0 mtu 9000
+  g++ -std=c++20 -O1 -Wall -Wextra -o "$work/long_frames" test/tools/long_frames.cpp || fail "it does not build"
+  boot test/guests/long_echo.cpp --net none -- -netdev tap,id=t,ifname=exo0,script=no,downscript=no \
+    -device virtio-net-pci,netdev=t,host_mtu=9000,romfile=
+  wait_for "$work/console" "echoes" 60
+  "$work/long_frames" exo0 || fail "$(tail -n 3 "$work/console")"
+  ended
+  expect_status 0
+  [[ $output =~ ' '([0-9]+)' in several buffers, '([0-9]+)' joined' ]] || fail "$output"
+  [ "${BASH_REMATCH[2]}" -eq 120 ] || fail "Linux has cut segments itself: $output"
+}
+
+test_tap_with_long_frames() {
+  in_network long_frames
+}
+
 one_core() {
   boot echo --cores 1 --net tap:exo0 --args quit
   wait_for "$work/console" "10.0.2.15" 60
