@@ -149,7 +149,7 @@ e1000_ids_end:
 ; -----------------------------------------------------------------------------
 ; Registers a NIC, if the function is one of these.
 ;
-; IN    r12  pci_record     rbp  near_variables
+; IN    r12  pci_record     edi  its function     rbp  near_variables
 ; USES  all but r12
 e1000_start:
                 movzx   edx, word [r12 + pci_record.device]
@@ -170,12 +170,11 @@ e1000_start:
 .known:
                 cmp     word [r12 + pci_record.bar_bytes + 2], E1000_REGISTERS_BYTES >> 16
                 jb      .none
+                call    pci_use
                 mov     edi, info + machine_info.nics
                 call    device_add
                 jc      .none
                 inc     dword [rdi + list.count]
-                mov     edi, [r12 + pci_record.function]
-                call    pci_use
                 mov     dword [rbx + device.driver], e1000_driver
                 mov     rsi, [r12 + pci_record.bar]
                 mov     [rbx + e1000.registers], rsi
@@ -186,14 +185,15 @@ e1000_start:
                 movsd
                 lodsd                           ; RAH
                 stosw
-                mov     eax, MTU_DEFAULT
+                mov     ax, MTU_DEFAULT
                 stosw
                 push    1
                 pop     rax
                 mov     ecx, E1000_DEPTH_MAX
                 mov     edx, E1000_DEPTH_BYTES
-                and     dword [r12 + pci_record.msix], 0        ; one ring pair needs one message: MSI, or the line. With MSI-X
-                xor     esi, esi                ; each family has causes of its own
+                xor     esi, esi
+                mov     [r12 + pci_record.msix], esi    ; one ring pair needs one message: MSI, or the line. With MSI-X each
+                                                ; family has causes of its own
                 jmp     device_limits
 
 ; -----------------------------------------------------------------------------
@@ -222,8 +222,7 @@ e1000_open:
                 pop     rbp
                 js      .silent
                 shl     ebp, 5                  ; bytes of the descriptors
-                mov     rbx, [r8 + e1000.registers]
-                mov     rdx, rbx                ; registers lie at multiples of their size, 128 KiB or more:
+                mov     rdx, [r8 + e1000.registers]     ; they lie at a multiple of their size, 128 KiB or more:
                 mov     dh, E1000_RINGS >> 8    ; parts of the address can be replaced
                 mov     esi, e1000_ring_rows
                 lea     r10, [r8 + device.rings]
@@ -270,12 +269,15 @@ e1000_open:
                 add     dh, E1000_RING_STEP >> 8
                 cmp     dh, E1000_RINGS + 2 * E1000_RING_STEP >> 8
                 jne     .ring
-                mov     dword [rbx + E1000_TIPG], E1000_TIPG_COPPER
-                mov     dword [rbx + E1000_TCTL], E1000_TCTL_RUN
-                or      dword [rbx + E1000_CTRL], E1000_CTRL_LINK
+                mov     dh, E1000_TCTL >> 8
+                mov     dword [rdx + E1000_TIPG - E1000_TCTL], E1000_TIPG_COPPER
+                mov     dword [rdx], E1000_TCTL_RUN
+                mov     dh, E1000_CTRL >> 8
+                or      dword [rdx], E1000_CTRL_LINK
                 mov     eax, E1000_RCTL_RUN
-                mov     [rbx + E1000_RCTL], eax
-                cmp     [rbx + E1000_RCTL], eax
+                mov     dh, E1000_RCTL >> 8
+                mov     [rdx], eax
+                cmp     [rdx], eax
                 jne     e1000_close.gone        ; it may read as 0 for ever
                 xor     eax, eax
                 ret
@@ -350,10 +352,9 @@ e1000_post:
                 movzx   eax, word [rdx + frame.flags]
                 test    eax, eax
                 jnz     .special
-                mov     rax, [rdx + frame.address]
-                mov     [rbp + rdi + e1000_kept.address], rax
-                mov     rax, [r8 + frame.cookie]
-                mov     [rbp + rdi + e1000_kept.cookie], rax
+                movlps  xmm0, [rdx + frame.address]
+                movhps  xmm0, [r8 + frame.cookie]
+                movups  [rbp + rdi], xmm0       ; struct e1000_kept
                 add     rdx, frame_size
                 sub     ecx, [rsi + ring.bytes_min]
                 cmp     ecx, [rsi + ring.bytes_span]
@@ -398,24 +399,22 @@ e1000_reap:
                 mov     rdi, [r8 + e1000.registers]
                 mov     [rdi + E1000_IMC], eax
 .disarmed:
-                mov     r8d, [rsi + ring.mask]
                 mov     r9d, [rsi + ring.used_index]
-                mov     r11d, [rsi + e1000_ring.command]
                 mov     ecx, ecx
                 jrcxz   .done
 .next:
                 cmp     r9d, r10d
                 je      .done
                 mov     edi, r9d
-                and     edi, r8d
+                and     edi, [rsi + ring.mask]
                 mov     eax, [rbx + rdi + e1000_desc.status]    ; and errors
                 test    al, E1000_DD
                 jz      .done
                 add     r9d, e1000_desc_size
                 cmp     qword [rbp + rdi + e1000_kept.address], 0
                 je      .next
-                test    r11d, r11d
-                jnz     .sent
+                cmp     dword [rsi + e1000_ring.command], 0
+                jne     .sent
                 movups  xmm0, [rbp + rdi]       ; address, cookie
                 movups  [rdx + frame.address], xmm0
                 and     eax, E1000_RX_FAILED | E1000_RX_EOP
@@ -433,9 +432,8 @@ e1000_reap:
                 loop    .next
                 jmp     .done
 .sent:
-                mov     rax, [rbp + rdi + e1000_kept.cookie]
-                mov     [rdx + completion.cookie], rax
-                and     qword [rdx + completion.status], 0      ; and bytes
+                movq    xmm0, [rbp + rdi + e1000_kept.cookie]
+                movups  [rdx + completion.cookie], xmm0 ; status and bytes: 0
                 add     rdx, completion_size
                 loop    .next
 .done:
@@ -443,7 +441,7 @@ e1000_reap:
                 xchg    [rsi + ring.used_index], eax
                 sub     r9d, eax
                 add     [rsi + ring.free_end], r9d
-                cmp     r11d, 1                 ; they are frames
+                cmp     dword [rsi + e1000_ring.command], 1     ; CF: they are frames
                 mov     cl, COMPLETION_SHIFT
                 adc     cl, 0
                 jmp     ring_end
@@ -466,21 +464,21 @@ e1000_arm:
                 mov     rdx, [r8 + e1000.registers]
                 mov     eax, [rsi + e1000_ring.cause]
                 mov     [rsi + e1000_ring.armed], eax
-                mov     [rdx + E1000_ICR], eax
-                mov     ecx, [rdx + E1000_STATUS]
-                mov     [rdx + E1000_IMS], eax
+                mov     dl, E1000_ICR
+                mov     [rdx], eax
+                mov     ecx, [rdx + E1000_IMS - E1000_ICR]
+                mov     [rdx + E1000_IMS - E1000_ICR], eax
                 xor     edi, edi                ; its one message
                 call    ring_route
-                mov     eax, [rsi + ring.used_index]
-                cmp     eax, [rsi + ring.avail_index]
-                je      .none
-                and     eax, [rsi + ring.mask]
-                add     rax, [rsi + ring.desc]
-                movzx   eax, byte [rax + e1000_desc.status]
-                and     eax, E1000_DD           ; reaping disarms
-                ret
-.none:
                 xor     eax, eax
+                mov     ecx, [rsi + ring.used_index]
+                cmp     ecx, [rsi + ring.avail_index]
+                je      .none
+                and     ecx, [rsi + ring.mask]
+                add     rcx, [rsi + ring.desc]
+                mov     al, [rcx + e1000_desc.status]
+                and     al, E1000_DD            ; reaping disarms
+.none:
                 ret
 
 ; -----------------------------------------------------------------------------
