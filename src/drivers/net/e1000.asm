@@ -12,6 +12,13 @@
 ;
 ; The device fills up to E1000_BUFFER_BYTES of a receive buffer whatever its size, so buffers have to be that long.
 ; It passes on all frames, whoever they are for. One with an error comes back with 0 bytes.
+;
+; Opened for long frames it takes those of up to 16,288 bytes (82544 to 82574) or 9,728 (82576 and later: RLPML, left as it is
+; after a reset), each in as many buffers as it needs: it fills E1000_PART_BYTES of each but the last. Its memory for frames to
+; send has room for one of E1000_LONG_BYTES in all families as a reset leaves it (PBA, TXPBS). The chipsets' NICs are not
+; opened so: from 82579 on an erratum between MAC and PHY spoils long frames unless dozens of registers are set, and those
+; before end at 4 KiB. Nor are 82573E and V, which are made without. Of the others 82540, 82544, 82545, 82574 have been tried,
+; in QEMU.
 ; SPEC  PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual (8254x) §3, §13; 82574 datasheet
 ;       §7, §10; I210 datasheet §7.1.4.1, §7.2.2.1 (legacy descriptors)
 
@@ -19,6 +26,8 @@ E1000_VENDOR            equ 0x8086
 E1000_REGISTERS_BYTES   equ 0x20000
 E1000_RESET_US          equ 20000               ; after which the EEPROM has been read again
 E1000_BUFFER_BYTES      equ 1522                ; longest frame without RCTL.LPE: two VLAN tags, or one and the FCS
+E1000_PART_BYTES        equ 2048                ; RCTL.BSIZE, as reset leaves it: 0
+E1000_LONG_BYTES        equ 9014                ; longest frame to send, if opened for long ones
 E1000_FRAME_MIN         equ 17                  ; shorter ones are not padded (82574 §10.2.6.1, TCTL.PSP)
 E1000_DEPTH_MAX         equ 2048
 E1000_DEPTH_BYTES       equ 256
@@ -36,6 +45,7 @@ E1000_CAUSE_RX          equ 1 << 7              ; RXT0
 E1000_CAUSE_TX          equ 1 << 0              ; TXDW
 E1000_RCTL              equ 0x0100
 E1000_RCTL_RUN          equ 1 << 1 | 1 << 3 | 1 << 4 | 1 << 15 | 1 << 26        ; EN, UPE, MPE, BAM, SECRC: all frames, no FCS
+E1000_RCTL_LPE          equ 1 << 5
 E1000_TCTL              equ 0x0400
 E1000_TCTL_RUN          equ 1 << 1 | 1 << 3 | 0x0f << 4 | 0x40 << 12    ; EN, PSP, CT, COLD of full duplex
 E1000_TIPG              equ 0x0410
@@ -85,7 +95,7 @@ struc e1000
 endstruc
 
 e1000_ring_rows:                                ; bytes_min, bytes_span, struct e1000_ring
-                dd      E1000_BUFFER_BYTES, ~E1000_BUFFER_BYTES, E1000_CAUSE_RX, 0, ~0
+                dd      E1000_BUFFER_BYTES, ~E1000_PART_BYTES, E1000_CAUSE_RX, 0, ~0
                 dd      E1000_FRAME_MIN, MTU_DEFAULT + ETHERNET_HEADER_BYTES - E1000_FRAME_MIN
                 dd      E1000_CAUSE_TX, E1000_COMMAND, ~frame_more
 
@@ -94,14 +104,14 @@ e1000_driver:                                   ; struct nic_driver
                 dw      e1000_post - core_start_phys, e1000_reap - core_start_phys
                 dw      e1000_arm - core_start_phys, e1000_link - core_start_phys
 
-; Device ids, ascending: how many not to take, then how many to take, 8 bits each.
-;   E1000_IDS 0x1026, 0x1028    behind E1000_IDS 0x101d, 0x101e becomes   db 7, 3
-%macro E1000_IDS 2
-%rep (%1 - e1000_next_id - 1) / 255
+; Device ids, ascending: how many not to take, then how many to take and their offloads, 8 bits each.
+;   E1000_IDS 0x1026, 0x1028    behind E1000_IDS 0x101d, 0x101e becomes   db 7, 3 + nic_long
+%macro E1000_IDS 2-3 nic_long
+%rep (%1 - e1000_next_id - 1) // 255
                 db      255, 0
 %assign e1000_next_id e1000_next_id + 255
 %endrep
-                db      %1 - e1000_next_id, %2 + 1 - %1
+                db      %1 - e1000_next_id, %2 + 1 - %1 + %3
 %assign e1000_next_id %2 + 1
 %endmacro
 E1000_ID_FIRST          equ 0x1000
@@ -112,8 +122,9 @@ e1000_ids:
                 E1000_IDS 0x1026, 0x1028        ; 82545
                 E1000_IDS 0x105e, 0x1060        ; 82571
                 E1000_IDS 0x1075, 0x107f        ; 82547, 82541, 82546, 82572
-                E1000_IDS 0x108a, 0x108c        ; 82546, 82573
-                E1000_IDS 0x109a, 0x109a        ; 82573
+                E1000_IDS 0x108a, 0x108a        ; 82546
+                E1000_IDS 0x108b, 0x108c, 0     ; 82573E, 82573V
+                E1000_IDS 0x109a, 0x109a        ; 82573L
                 E1000_IDS 0x10a4, 0x10a5        ; 82571
                 E1000_IDS 0x10b5, 0x10b5        ; 82546
                 E1000_IDS 0x10b9, 0x10b9        ; 82572
@@ -122,10 +133,10 @@ e1000_ids:
                 E1000_IDS 0x10d5, 0x10d5        ; 82571
                 E1000_IDS 0x10d9, 0x10da        ; 82571
                 E1000_IDS 0x10e6, 0x10e8        ; 82576
-                E1000_IDS 0x10ea, 0x10eb        ; PCH
-                E1000_IDS 0x10ef, 0x10f0
+                E1000_IDS 0x10ea, 0x10eb, 0     ; PCH
+                E1000_IDS 0x10ef, 0x10f0, 0
                 E1000_IDS 0x10f6, 0x10f6        ; 82574
-                E1000_IDS 0x1502, 0x1503        ; PCH2
+                E1000_IDS 0x1502, 0x1503, 0     ; PCH2
                 E1000_IDS 0x150a, 0x150a        ; 82576
                 E1000_IDS 0x150c, 0x1511        ; 82583, 82576, 82580
                 E1000_IDS 0x1516, 0x1516        ; 82580
@@ -133,17 +144,18 @@ e1000_ids:
                 E1000_IDS 0x1521, 0x1524        ; I350
                 E1000_IDS 0x1526, 0x1527        ; 82576, 82580
                 E1000_IDS 0x1533, 0x1533        ; I210
-                E1000_IDS 0x1536, 0x153b        ; I210, I211, I217
+                E1000_IDS 0x1536, 0x1539        ; I210, I211
+                E1000_IDS 0x153a, 0x153b, 0     ; I217
                 E1000_IDS 0x1546, 0x1546        ; I350
-                E1000_IDS 0x1559, 0x155a        ; I218
-                E1000_IDS 0x156f, 0x1570        ; I219
+                E1000_IDS 0x1559, 0x155a, 0     ; I218
+                E1000_IDS 0x156f, 0x1570, 0     ; I219
                 E1000_IDS 0x157b, 0x157c        ; I210
-                E1000_IDS 0x15a0, 0x15a3        ; I218
-                E1000_IDS 0x15b7, 0x15b9        ; I219
-                E1000_IDS 0x15bb, 0x15be
-                E1000_IDS 0x15d6, 0x15d8
-                E1000_IDS 0x15df, 0x15e3
-                E1000_IDS 0x15f9, 0x15fc
+                E1000_IDS 0x15a0, 0x15a3, 0     ; I218
+                E1000_IDS 0x15b7, 0x15b9, 0     ; I219
+                E1000_IDS 0x15bb, 0x15be, 0
+                E1000_IDS 0x15d6, 0x15d8, 0
+                E1000_IDS 0x15df, 0x15e3, 0
+                E1000_IDS 0x15f9, 0x15fc, 0
 e1000_ids_end:
 
 ; -----------------------------------------------------------------------------
@@ -161,6 +173,8 @@ e1000_start:
                 sub     edx, eax
                 jb      .none                   ; before a range: not in the list
                 lodsb
+                mov     ecx, eax
+                and     al, nic_long - 1
                 sub     edx, eax
                 jb      .known
                 cmp     esi, e1000_ids_end
@@ -180,7 +194,10 @@ e1000_start:
                 mov     [rbx + e1000.registers], rsi
                 call    e1000_stop              ; the firmware may have left it busy
                 mov     edi, [rbx + device.record]
-                add     edi, nic_record.mac     ; offloads: none
+                add     edi, nic_record.offloads
+                xchg    eax, ecx
+                and     eax, nic_long           ; at most
+                stosd
                 mov     si, E1000_RAL           ; see e1000_open
                 movsd
                 lodsd                           ; RAH
@@ -211,10 +228,11 @@ e1000_open.silent:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, edx depth, rcx memory
+; IN    r8 device, edx depth, rcx memory, r11d -1: for long frames too, 0: not
 ; OUT   rax  0, or -timeout
 ; USES  all but r8 r12 to r15
 e1000_open:
+                mov     ebx, r11d
                 push    rdx
                 push    rcx
                 call    e1000_close
@@ -274,8 +292,15 @@ e1000_open:
                 mov     dword [rdx], E1000_TCTL_RUN
                 mov     dh, E1000_CTRL >> 8
                 or      dword [rdx], E1000_CTRL_LINK
-                mov     eax, E1000_RCTL_RUN
                 mov     dh, E1000_RCTL >> 8
+                mov     eax, E1000_RCTL_RUN
+                test    ebx, ebx
+                jz      .run
+                or      al, E1000_RCTL_LPE
+                mov     word [rdi - e1000_ring_size + ring.bytes_span], E1000_LONG_BYTES - E1000_FRAME_MIN
+                mov     rdi, [r8 + device.rings]
+                mov     word [rdi + ring.bytes_min], E1000_PART_BYTES
+.run:
                 mov     [rdx], eax
                 cmp     [rdx], eax
                 jne     e1000_close.gone        ; it may read as 0 for ever
@@ -419,18 +444,27 @@ e1000_reap:
                 movups  [rdx + frame.address], xmm0
                 and     eax, E1000_RX_FAILED | E1000_RX_EOP
                 xor     eax, E1000_RX_EOP
-                jnz     .bad
+                jnz     .part
                 mov     ax, [rbx + rdi + e1000_desc.length]
-                cmp     eax, E1000_BUFFER_BYTES
+.bytes:
+                cmp     eax, [rsi + ring.bytes_min]
                 jbe     .good
 .bad:
                 xor     eax, eax
 .good:
-                movd    xmm0, eax
-                movups  [rdx + frame.bytes], xmm0       ; and no flags
+                movq    xmm0, rax
+                movups  [rdx + frame.bytes], xmm0       ; and flags
                 add     rdx, frame_size
                 loop    .next
                 jmp     .done
+.part:
+                test    al, E1000_RX_EOP
+                jz      .bad                    ; it is there: an error
+                mov     ax, E1000_PART_BYTES    ; more than any buffer has if not opened for long frames
+                cmp     ax, [rbx + rdi + e1000_desc.length]
+                jne     .bad
+                bts     rax, 8 * (frame.flags - frame.bytes) + FRAME_MORE_BIT
+                jmp     .bytes
 .sent:
                 movq    xmm0, [rbp + rdi + e1000_kept.cookie]
                 movups  [rdx + completion.cookie], xmm0 ; status and bytes: 0
