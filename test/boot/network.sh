@@ -93,7 +93,7 @@ opened_for_long() {
   local bytes
   ip link set exo0 mtu 9000
   ip neighbour replace 10.0.2.15 lladdr 52:54:00:12:34:57 dev exo0 nud permanent
-  boot test/guests/long_echo.cpp --net none -- -netdev tap,id=t,ifname=exo0,script=no,downscript=no \
+  boot test/guests/long_pings.cpp --net none -- -netdev tap,id=t,ifname=exo0,script=no,downscript=no \
     -device "$nic_model,netdev=t,mac=52:54:00:12:34:57,romfile="
   wait_for "$work/console" "short frames" 60
   pinged -c 2 -i 0.2

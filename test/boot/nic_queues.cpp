@@ -3,6 +3,7 @@
 //   nic_queues          all that a queue does, with floods of 20,000 frames
 //   nic_queues once     the same, and an armed ring interrupts once, however much arrives before it is reaped
 //   nic_queues FRAMES   floods of so many frames alone
+// limit: 240
 // boot: --cores 2 --args once -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,disable-legacy=on,romfile= -device virtio-net-pci,netdev=b,disable-legacy=on,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,rx_queue_size=512 -device pcie-root-port,id=root,chassis=1 -device virtio-net-pci,netdev=b,bus=root,romfile=,host_mtu=4000
 // boot: --cores 2 -- -machine pc -cpu qemu64 -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,mrg_rxbuf=off -device virtio-net-pci,netdev=b,romfile=,event_idx=off
@@ -352,7 +353,7 @@ void descriptors_are_not_believed(u32 flags) {
   static constexpr written when_long[] = {
       {2048, done, 0, 2048, frame_more}, {2048, done, data_error, 2048, frame_more}, {1, last, 0, 1, 0},
       {2048, last, 0, 2048, 0},          {2048, done, 0, 2048, frame_more},          {100, last, data_error, 0, 0},
-      {60, last, checksums, 60, 0},      {0, done, 0, 0, 0},                         {2047, done, 0, 0, 0},
+      {60, last, checksums, 60, 0},      {2048, last, data_error, 0, 0},             {0, done, 0, 0, 0},       {2047, done, 0, 0, 0},
       {2049, done, 0, 0, 0},             {2049, last, 0, 0, 0},                      {65535, last, 0, 0, 0}};
   static constexpr written when_not[] = {{1522, last, 0, 1522, 0}, {1522, done, 0, 0, 0}, {2048, done, 0, 0, 0},
                                          {1523, last, 0, 0, 0},    {0, done, 0, 0, 0},    {60, last, 0, 60, 0}};

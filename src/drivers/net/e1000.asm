@@ -13,12 +13,11 @@
 ; The device fills up to E1000_BUFFER_BYTES of a receive buffer whatever its size, so buffers have to be that long.
 ; It passes on all frames, whoever they are for. One with an error comes back with 0 bytes.
 ;
-; Opened for long frames it takes those of up to 16,288 bytes (82544 to 82574) or 9,728 (82576 and later: RLPML, left as it is
-; after a reset), each in as many buffers as it needs: it fills E1000_PART_BYTES of each but the last. Its memory for frames to
-; send has room for one of E1000_LONG_BYTES in all families as a reset leaves it (PBA, TXPBS). The chipsets' NICs are not
-; opened so: from 82579 on an erratum between MAC and PHY spoils long frames unless dozens of registers are set, and those
-; before end at 4 KiB. Nor are 82573E and V, which are made without. Of the others 82540, 82544, 82545, 82574 have been tried,
-; in QEMU.
+; Opened for long frames it takes those of up to 16 KiB (82544 to 82574), or 9,728 bytes (82576 and later: RLPML, as a reset
+; leaves it), each in as many buffers as it needs: it fills E1000_PART_BYTES of each but the last. What a reset gives of its
+; memory to frames that are sent (PBA, TXPBS) has room for one of E1000_LONG_BYTES. Chipset NICs do not offer it: 82577, 82578
+; end at 4 KiB, and those since 82579 garble long frames unless MAC and PHY are set up against an erratum; nor do 82573E, V,
+; which have no long frames. None of that has been tried but in QEMU: 82540, 82544, 82545, 82574.
 ; SPEC  PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual (8254x) §3, §13; 82574 datasheet
 ;       §7, §10; I210 datasheet §7.1.4.1, §7.2.2.1 (legacy descriptors)
 
@@ -302,9 +301,8 @@ e1000_open:
                 mov     word [rdi + ring.bytes_min], E1000_PART_BYTES
 .run:
                 mov     [rdx], eax
-                cmp     [rdx], eax
+                sub     eax, [rdx]
                 jne     e1000_close.gone        ; it may read as 0 for ever
-                xor     eax, eax
                 ret
 
 ; -----------------------------------------------------------------------------
