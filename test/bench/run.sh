@@ -68,17 +68,15 @@ measure() {
   done
   [ ${#wanted[@]} -gt 0 ] || return 0
   asked=1
-  "$@" >"$work/figures" || missing=1
-  for name in "${wanted[@]}"; do
-    grep "^figure $name " "$work/figures" || {
-      echo "bench: there is no figure $name" >&2
-      missing=1
-    }
-  done
-  [ "$(wc -l <"$work/figures")" -eq ${#names[@]} ] || {
-    echo "bench: run.sh names other figures than these:" $(cut -d ' ' -f 2 "$work/figures") >&2
+  if ! "$@" >"$work/figures"; then
     missing=1
-  }
+  elif [ "$(cut -d ' ' -f 2 "$work/figures" | sort)" != "$(printf '%s\n' "${names[@]}" | sort)" ]; then
+    echo "bench: run.sh names other figures than there are:" $(cut -d ' ' -f 2 "$work/figures") >&2
+    missing=1
+  fi
+  for name in "${wanted[@]}"; do
+    grep "^figure $name " "$work/figures"
+  done
 }
 
 # figures PROGRAM OPTIONS...: runs test/bench/PROGRAM.cpp and passes its figures on.
