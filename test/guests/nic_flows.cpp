@@ -15,7 +15,7 @@ constexpr u32 depth = 32, flows = 64, rounds = 3, frame_bytes = 128, buffer_byte
 constexpr u32 receiver = 0, sender = 1, queues_most = 8, nowhere = ~0u;
 constexpr u32 id_at = 96;
 
-struct alignas(64) buffer {
+struct alignas(buffer_bytes) buffer {
   u8 bytes[buffer_bytes];
 };
 constinit buffer received[queues_most * depth], returned[depth];
@@ -64,6 +64,9 @@ void post(u32 nic, u32 queue, u8 *at) {
   if (core().nic_rx_post(nic, queue, &one, 1) != 1) panic("no place for a buffer in queue {}", queue);
 }
 
+/// Opened for long frames, what came does not begin where the buffer does.
+u8 *buffer_of(frame const &got) { return reinterpret_cast<u8 *>(got.address & ~u64{buffer_bytes - 1}); }
+
 void send(u32 nic, u32 queue, u8 const *at) {
   frame const one = frame_at(reinterpret_cast<std::byte const *>(at), frame_bytes, 0);
   completion done{};
@@ -79,7 +82,7 @@ u32 queue_of(u32 queues, u32 id) {
     send(sender, 0, sent);
     for (u64 const again = ticks() + info().tsc_hz / 4; ticks() < again;) {
       frame got{};
-      while (core().nic_rx_reap(sender, 0, &got, 1) == 1) post(sender, 0, reinterpret_cast<u8 *>(got.address));
+      while (core().nic_rx_reap(sender, 0, &got, 1) == 1) post(sender, 0, buffer_of(got));
       for (u32 queue = 0; queue < queues; ++queue) {
         if (core().nic_rx_reap(receiver, queue, &got, 1) != 1) continue;
         auto *const in = reinterpret_cast<u8 *>(got.address);
@@ -89,7 +92,7 @@ u32 queue_of(u32 queues, u32 id) {
           std::swap_ranges(answer, answer + 6, answer + 6);
           send(receiver, (queue + 1) % queues, answer);
         }
-        post(receiver, queue, in);
+        post(receiver, queue, buffer_of(got));
         if (it_is) return queue;
       }
     }
@@ -97,9 +100,9 @@ u32 queue_of(u32 queues, u32 id) {
   panic("packet {} does not come", id);
 }
 
-nic open_nic(u32 number, u32 queues, buffer *buffers) {
+nic open_nic(u32 number, u32 queues, buffer *buffers, long_frames lengths = long_frames::no) {
   auto const rings = pages::take(nic::ring_bytes(info().nics[number], queues, depth))->release();
-  auto card = nic::open(number, queues, depth, rings);
+  auto card = nic::open(number, queues, depth, rings, lengths);
   if (!card) panic("NIC {} does not open with {} queues: {}", number, queues, card.error());
   for (u32 at = 0; at < queues * depth; ++at) post(number, at / depth, buffers[at].bytes);
   return std::move(*card);
@@ -131,6 +134,15 @@ int main() {
     write_packet(kinds[0], 0, false, ++id);
     put16(sent + 12, 0x88B5);  // for experiments
     if (queue_of(queues, id) != 0) panic("what is no flow does not come by queue 0");
+  }
+  {
+    nic const again = open_nic(receiver, queues, received, long_frames::yes);
+    for (u32 flow = 0; flow < 2 * queues; ++flow) {
+      write_packet(kinds[0], flow, false, ++id);
+      u32 const there = queue_of(queues, id);
+      write_packet(kinds[0], flow, true, ++id);
+      if (queue_of(queues, id) != there) panic("opened for long frames, flow {} goes by two queues", flow);
+    }
   }
   nic const one = open_nic(receiver, 1, received);
   write_packet(kinds[0], 0, false, ++id);
