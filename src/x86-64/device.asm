@@ -138,7 +138,7 @@ nic_rx_reap:
 nic_arm:
                 lea     eax, [rdx - 1]
                 cmp     eax, ring_rx + ring_tx
-                jae     device_call.range
+                jae     .range
                 shr     edx, 1                  ; ring_rx
                 jnc     .transmit
                 push    rdi
@@ -158,6 +158,9 @@ nic_arm:
 .receive:
                 push    2 * nic_driver.arm
                 jmp     nic_call
+.range:
+                push    -error_range
+                pop     rax
 .done:
                 ret
 

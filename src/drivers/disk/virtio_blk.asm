@@ -125,6 +125,9 @@ virtio_blk_submit:
                 call    ring_begin
                 mov     r8, [rsi + ring.record]
                 jmp     .next
+.refused:
+                push    rax
+                jmp     virtio_fail
 .op:
                 cmp     r10d, r9d
                 je      .publish                ; no slot is free
@@ -178,6 +181,3 @@ virtio_blk_submit:
                 shr     ecx, 9                  ; BLK_SECTOR_BYTES
                 mov     [rax + virtio_blk_range.sectors - virtio_blk_range.sector], rcx     ; flags: 0
                 jmp     .queue
-.refused:
-                push    rax
-                jmp     virtio_fail
