@@ -470,7 +470,9 @@ virtio_ring:
                 mov     [rsi + 2 * DATA + desc.address], r11    ; of a NIC's slot that is the next one's first, to
                 mov     byte [rsi + 2 * DATA + desc.bytes], 1   ; be written next; of the last the first slot's frame
                 mov     byte [rsi + 2 * DATA + desc.flags], DESC_WRITE
-                lea     eax, [rax + rcx - 1]
+                inc     eax
+                mov     [rsi + 2 * DATA + desc.next], ax        ; itself: what a disk's data descriptors take over
+                lea     eax, [rax + rcx - 2]
                 lea     rsi, [rsi + rcx * 8]
                 lea     rsi, [rsi + rcx * 8]
                 cmp     eax, [r10 + ring.mask]

@@ -1,9 +1,10 @@
-// Block devices: whatever drives a disk, the core or a header, all sizes at all places are read as they were written.
-// boot: --args core --disk "$work/disk$(truncate -s 8M "$work/disk")"
-// boot: --args scsi --disk-model scsi --disk "$work/disk$(truncate -s 8M "$work/disk")"
-// boot: --args scsi -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-scsi-pci,disable-legacy=on,romfile= -device scsi-hd,drive=d,logical_block_size=4096,physical_block_size=4096
-// boot: --args scsi -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-scsi-pci,vectors=0,romfile= -device scsi-hd,drive=d
-#include "check.hpp"
+// Block devices: whatever drives a disk, the core or a header, all sizes at all places are read as they were written, and
+// cleared where the disk can.
+// boot: --args core -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,disable-legacy=on,romfile=,drive=d
+// boot: --args scsi -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-scsi-pci,disable-legacy=on,romfile= -device scsi-hd,drive=d,max_unmap_size=1048576
+// boot: --args scsi -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-scsi-pci,disable-legacy=on,romfile= -device scsi-hd,drive=d,logical_block_size=4096,physical_block_size=4096
+// boot: --args scsi-keeps -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-scsi-pci,vectors=0,romfile= -device scsi-hd,drive=d,discard_granularity=0
+#include "block_checks.hpp"
 
 #include <exo/drivers/virtio_scsi.hpp>
 
@@ -85,12 +86,13 @@ void refuses(Device &device, std::span<std::byte> memory) {
 }
 
 template <block_device Device>
-void test(Device &device) {
+void test(Device &device, bool clears) {
   std::span const memory(take_pages(memory_bytes + page_bytes), memory_bytes + page_bytes);
   same(static_cast<i64>(device.blocks() * device.block_bytes()), 8 << 20);
   all_sizes_and_places(device, memory);
   whole_disk(device, memory);
   refuses(device, memory);
+  a_block_device_clears(device, clears, clears);
   all_sizes_and_places(device, memory);
 }
 
@@ -161,11 +163,11 @@ void core_disk() {
     disk_queue queue = *opened->take_queue();
     full_queue(queue, 32);
     disk_blocks blocks(std::move(queue));
-    test(blocks);
+    test(blocks, true);
   }
 }
 
-void scsi_disks() {
+void scsi_disks(bool clear) {
   auto const found = find_pci([](pci_function const &each) { return virtio_scsi::probe(each.record()); });
   for (u32 round = 0; round < 2; ++round) {  // the second time after it was closed
     auto controller = virtio_scsi::open(found->record());
@@ -177,7 +179,7 @@ void scsi_disks() {
     if (!opened) return fail(where::current(), opened.error().sentence);
     full_queue(*opened, virtio_scsi::depth);
     scsi_blocks blocks(std::move(*opened));
-    test(blocks);
+    test(blocks, clear);
     same(static_cast<i64>(controller->resets()), 0);
   }
 }
@@ -186,6 +188,7 @@ void scsi_disks() {
 
 int main(int argc, char **argv) {
   if (argc != 2) return 2;
-  std::string_view(argv[1]) == "core" ? core_disk() : scsi_disks();
+  std::string_view const kind = argv[1];
+  kind == "core" ? core_disk() : scsi_disks(kind == "scsi");
   return verdict();
 }
