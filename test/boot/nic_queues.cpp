@@ -475,21 +475,22 @@ void batches_arrive_in_order() {
 constinit u64 flood_frames = 20'000;
 constinit u64 flood_end = ~u64{0};  // the number of the last frames; those of a flood before are higher
 constinit std::atomic<u64> flood_received = 0, flood_halts = 0;
-constinit std::atomic<bool> flood_ended = false;
+constinit std::atomic<bool> flood_ended = false, flood_drained = false;  // its last frame came; none is on its way
 
 u64 flood_patience() { return ticks() + 100 * info().tsc_hz; }
 u64 flood_bytes(u64 number) { return 60 + (posted_bytes == part_bytes ? number * 131 % (long_bytes - 59) : number % 500); }
 
-/// Receives until the last frame. Each is whole and new.
+/// Receives until none is on its way. Each is whole and new.
 ///
 /// @param all  none may be missing, and they come in order
 void receive_flood(bool all) {
   static auto *const came = reinterpret_cast<bool *>(take_pages(flood_frames));
   std::fill_n(came, flood_frames, false);
-  for (u64 bytes = 0; !flood_ended && failures == 0;) {
+  for (u64 bytes = 0; failures == 0;) {
     frame got{};
     u64 const end = patience();
     while (core().nic_rx_reap(receiver, 0, &got, 1) == 0) {
+      if (flood_drained) return;
       if (record(receiver).interrupts != 0 && core().nic_arm(receiver, 0, ring_rx) == 0) {
         ++flood_halts;
         core().core_idle(end);
@@ -517,7 +518,7 @@ void receive_flood(bool all) {
 /// @param paced  no more than the receiver has buffers for; else what it has none for may be lost or come in another order
 void flood(bool paced) {
   flood_received = 0;
-  flood_ended = false;
+  flood_ended = flood_drained = false;
   --flood_end;
   u64 const window = posted_bytes == part_bytes ? ring_depth / (long_bytes / part_bytes + 1) : ring_depth;
   job receiving([&] { receive_flood(paced); });
@@ -540,7 +541,9 @@ void flood(bool paced) {
     if (reaped > 0) end = flood_patience();
     for (i64 each = 0; each < reaped; ++each) same(static_cast<i64>(sent_ones[each].cookie), static_cast<i64>(done++));
   }
-  that(flood_ended, "the flood does not end");
+  that(flood_ended && done == next, "the flood does not end");
+  flood_drained = true;
+  core().core_wake(1);
 }
 
 void floods() {
