@@ -104,7 +104,8 @@ void print_nics() {
                               {exo::nic_checksum_good, "receive checksum"},
                               {exo::nic_tcp4, "TCP/IPv4 segments"},
                               {exo::nic_tcp6, "TCP/IPv6 segments"},
-                              {exo::nic_hash, "flow hash"}});
+                              {exo::nic_hash, "flow hash"},
+                              {exo::nic_long, "long frames"}});
   }
   if (number == 0) exo::print("  none\n");
 }
