@@ -1,10 +1,42 @@
+#include <exo/drivers/cmos_clock.hpp>
 #include <exo/drivers/list.hpp>
 
+#include <array>
 #include <catch2/catch.hpp>
+#include <vector>
 
 #include "fake.hpp"
 
 using namespace exo;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A clock's registers: it shows 12:31:00 on 29 February 2024, in decimal digits and with 24 hours, after some seconds before.
+struct clock_registers {
+  std::array<u8, 128> all{};
+  std::vector<u8> seconds_before{};
+  u8 at = 0;
+
+  clock_registers() {
+    all[2] = 0x31, all[4] = 0x12, all[7] = 0x29, all[8] = 0x02, all[9] = 0x24, all[0x32] = 0x20;
+    all[0x0B] = 0x02;
+    all[0x0D] = 0x80;
+  }
+};
+struct clock_ports {
+  clock_registers *registers;
+
+  u8 in(u16) noexcept {
+    if (registers->at != 0 || registers->seconds_before.empty()) return registers->all[registers->at];
+    u8 const second = registers->seconds_before.front();
+    registers->seconds_before.erase(registers->seconds_before.begin());
+    return second;
+  }
+  void out(u16, u8 value) noexcept { registers->at = value; }
+};
+
+}  // namespace
 
 TEST_CASE("rtl8139: headers that can be") {
   using header = detail::rtl8139_header;
@@ -101,4 +133,65 @@ TEST_CASE("drivers: short frames are filled up with zeros") {
   CHECK(buffer[60] == std::byte{0xEE});
   CHECK(pad_frame(buffer, 60) == 60);
   CHECK(pad_frame(buffer, 61) == 61);
+}
+
+TEST_CASE("cmos_clock: what it shows, in all ways to write hours and years") {
+  fake::machine machine({.cores = 1});
+  clock_registers registers;
+  cmos_clock<clock_ports> clock(0x32, {&registers}), without_century(0, {&registers});
+  auto const shows = [&](auto day, auto time) {
+    auto const now = clock.read();
+    return now && *now == std::chrono::local_days(day) + time;
+  };
+  auto const day = 2024y / 2 / 29;
+  CHECK(shows(day, 12h + 31min));
+  registers.seconds_before = {0x58, 0x59};  // it changes meanwhile
+  CHECK(shows(day, 12h + 31min));
+
+  registers.all[0x0B] = 0x00;
+  struct hours {
+    u8 shown;
+    std::chrono::hours is;
+  };
+  for (hours const &each : {hours{0x12, 0h}, {0x01, 1h}, {0x11, 11h}, {0x92, 12h}, {0x81, 13h}, {0x91, 23h}}) {
+    registers.all[4] = each.shown;
+    CHECK(shows(day, each.is + 31min));
+  }
+  for (u8 const none : std::array<u8, 5>{0x00, 0x80, 0x13, 0x93, 0x0A}) {
+    registers.all[4] = none;
+    CHECK(clock.read().error() == error::io);
+  }
+  registers.all[0x0B] = 0x06;
+  registers.all[2] = 59, registers.all[4] = 23, registers.all[9] = 99, registers.all[0x32] = 19;
+  registers.all[7] = 28;
+  CHECK(shows(1999y / 2 / 28, 23h + 59min));
+  struct years {
+    u8 shown;
+    std::chrono::year is;
+  };
+  for (years const &each : {years{79, 2079y}, {80, 1980y}, {0, 2000y}}) {
+    registers.all[9] = each.shown;
+    auto const now = without_century.read();
+    CHECK((now && std::chrono::year_month_day(std::chrono::floor<std::chrono::days>(*now)).year() == each.is));
+  }
+}
+
+TEST_CASE("cmos_clock: none, one that does not stop changing, one without a battery, and what is no time") {
+  fake::machine machine({.cores = 1});
+  clock_registers registers;
+  cmos_clock<clock_ports> clock(0x32, {&registers});
+  clock_registers const good = registers;
+  struct wrong {
+    u8 at, value;
+    error why;
+  };
+  for (wrong const &each : {wrong{0x0D, 0x00, error::io}, {0x0A, 0x80, error::timeout}, {0, 0x60, error::io}, {2, 0x60, error::io},
+                            {4, 0x24, error::io}, {7, 0x30, error::io}, {8, 0x13, error::io}, {8, 0, error::io}, {9, 0x9A, error::io}}) {
+    registers = good;
+    registers.all[each.at] = each.value;
+    auto const shown = clock.read();
+    CHECK((!shown && shown.error() == each.why));
+  }
+  registers.all.fill(0xFF);
+  CHECK(clock.read().error() == error::no_such);
 }

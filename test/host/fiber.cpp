@@ -165,7 +165,7 @@ TEST_CASE("fiber: its stack has a page below that may not be touched, and is use
     std::byte *first = nullptr;
     u64 free = 0;
     for (int round = 0; round < 3; ++round) {
-      auto const looked = co_await exo::fiber({.stack_bytes = 16384}, [&] {
+      auto const looked = co_await exo::fiber({.stack_bytes = 16000}, [&] {  // of whole pages
         auto *const place = reinterpret_cast<std::byte *>(&round);
         auto *const here = static_cast<std::byte *>(__builtin_frame_address(0));
         if (first == nullptr) first = here, free = exo::system_pages.free().bytes;

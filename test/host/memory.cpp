@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <exo/page_map.hpp>
 #include <exo/pmr.hpp>
 #include <initializer_list>
 #include <random>
@@ -184,6 +185,48 @@ TEST_CASE("pmr: an arena and a pool, pieces of any size and alignment, none in a
     CHECK_THROWS_AS(pool.allocate(1, 8192), fake::exited);
   }
   CHECK(exo::system_pages.free().bytes == all);
+}
+
+TEST_CASE("page_map: a number for each page of RAM, and none for others") {
+  fake::machine machine({.cores = 1});
+  exo::page_pool pool;
+  pool.start(exo::info().memory);
+  exo::detail::page_map map;
+  std::byte *const run = *pool.take(4 * exo::page_bytes);
+  CHECK(map.find(run) == 0);
+  REQUIRE(map.start(pool));
+  CHECK(map.find(run) == 0);
+  CHECK(map.set(pool, run, 3 * exo::page_bytes, 7));
+  CHECK(map.find(run) == 7);
+  CHECK(map.find(run + 3 * exo::page_bytes - 1) == 7);
+  CHECK(map.find(run + 3 * exo::page_bytes) == 0);
+  CHECK_FALSE(map.clear_if(run, 8));
+  CHECK(map.find(run) == 7);
+  CHECK(map.clear_if(run, 7));
+  CHECK_FALSE(map.clear_if(run, 7));
+  CHECK(map.find(run) == 0);
+  map.clear(run + exo::page_bytes, 2 * exo::page_bytes);
+  CHECK(map.find(run + exo::page_bytes) == 0);
+
+  // Across the end of a page of entries, and outside of RAM.
+  std::byte *const across = *pool.take(u64{4} << 20);
+  CHECK(map.set(pool, across, u64{4} << 20, 9));
+  for (u64 at = 0; at < u64{4} << 20; at += exo::page_bytes) CHECK(map.find(across + at) == 9);
+  exo::memory_range const &last = exo::info().memory[exo::info().memory.size() - 1];
+  auto *const outside = reinterpret_cast<std::byte *>(last.first + last.bytes + (u64{4} << 20));
+  CHECK_FALSE(map.set(pool, outside, exo::page_bytes, 5));
+  CHECK(map.find(outside) == 0);
+
+  // Without memory for entries nothing is set.
+  while (pool.take(exo::page_bytes)) {
+  }
+  exo::detail::page_map empty;
+  CHECK_FALSE(empty.start(pool));
+  CHECK_FALSE(empty.set(pool, run, exo::page_bytes, 1));
+  CHECK(empty.find(run) == 0);
+  std::byte *const far = across + (u64{6} << 20);
+  CHECK_FALSE(map.set(pool, far, exo::page_bytes, 1));
+  CHECK(map.find(far) == 0);
 }
 
 TEST_CASE("memory: mapping, protection, query") {
