@@ -77,11 +77,16 @@ hello_wall() {
   done | sort -n | sed -n "$(((BOOTS + 1) / 2))p"
 }
 
-# Percent of a core that QEMU takes in IDLE_S seconds, while the machine waits for all its queues.
+# Percent of a core that QEMU takes in IDLE_S seconds, while the machine waits for all queues of all kinds of devices.
 IDLE_S=5
 idle_cpu() {
   local command machine before after hz
-  command=$(./run_x86-64.sh test/bench/idle.cpp --accel tcg --cores 2 --print "$@") || return
+  truncate -s 1M "$work/blk" "$work/nvme" "$work/sata"
+  command=$(./run_x86-64.sh test/bench/idle.cpp --accel tcg --cores 2 --disk "$work/blk" --net none --print -- \
+    -drive "if=none,id=nvme,format=raw,file=$work/nvme" -device nvme,serial=1,drive=nvme \
+    -drive "if=none,id=sata,format=raw,file=$work/sata" -device ide-hd,bus=ide.3,drive=sata \
+    -netdev hubport,id=net0,hubid=0 -device virtio-net-pci,disable-legacy=on,romfile=,netdev=net0 \
+    -netdev hubport,id=net1,hubid=0 -device e1000e,romfile=,netdev=net1) || return
   eval "exec timeout $LIMIT_S $command" >"$work/idle" 2>&1 </dev/null &
   machine=$!
   timeout $LIMIT_S bash -c 'until grep -q "^idle" "$1" || ! kill -0 "$2" 2>/dev/null; do sleep 0.1; done' bash "$work/idle" $machine
@@ -122,7 +127,7 @@ figures tasks --accel icount --cores 1 --net none
 figures tasks --native --cores 2
 EXO_CXXFLAGS='-fexceptions -frtti -fopenmp -Wl,--no-as-needed -ltbb' figures peers --native --cores 2
 EXO_CXXFLAGS='-Wl,--no-as-needed -lmimalloc' figures heaps --native --cores 2 --mem 1G
-echo "figure idle-cpu $(idle_cpu --disk "$work/disk" --net none -- "${hub[@]}") percent"
+echo "figure idle-cpu $(idle_cpu) percent"
 echo "figure hello-wall $(hello_wall) ms"
 test/bench/start.sh || missing=1
 test/bench/forward.sh || missing=1
