@@ -225,11 +225,11 @@ void hostile_nvme_disk() {
     store(at + 12, u32{id} | u32{status} << 17 | 1u << 16);
   };
   auto const id = [&](u64 number) { return load<u16>(commands + number * command_bytes + 2); };
-  std::array<bool, 64> flying{};
-  for (u64 at = 0; at < given; ++at) flying[id(at) % 64] = true;
+  std::array<bool, depth> flying{};  // by the bits of an identifier that tell one operation from the others
+  for (u64 at = 0; at < given; ++at) flying[id(at) % depth] = true;
   ledger all;
-  for (u16 each = 0; each < 64; ++each) {
-    if (!flying[each]) says(static_cast<u16>(id(0) - id(0) % 64 + each), 0);
+  for (u16 each = 0; each < entries / 2; ++each) {
+    if (!flying[each % depth]) says(static_cast<u16>(id(0) - id(0) % depth + each), 0);
   }
   reap_disk(all, 0, 0, 0);
   u64 next = 0;
