@@ -1,5 +1,5 @@
-# What programs write to disks of several kinds is what the host finds in their images; an ATA disk in Bochs; and the disk that
-# a machine boots from.
+# What programs write to an IDE disk is what the host finds in its image, as disks.sh has it of others; an ATA disk in Bochs; and
+# the disk that a machine boots from.
 
 # same_image FILE: every byte of it is the pattern of round 5 in test/boot/block_checks.hpp.
 same_image() {
@@ -36,17 +36,7 @@ int main() {
 CPP
 }
 
-test_ahci() {
-  truncate -s 2M "$work/image"
-  fills 'auto disk = disk::open(disk_id{0});
-    if (!disk) return 2;
-    disk_blocks device(*disk->take_queue());'
-  run "$program_file" --net none --pvh --disk "$work/image" --disk-model ahci
-  expect_status 0
-  same_image "$work/image"
-}
-
-# On a small machine without DMA too.
+# By DMA and by PIO.
 test_ide() {
   local mode
   for mode in '' 'device.use_pio();'; do

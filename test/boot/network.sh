@@ -51,7 +51,7 @@ answers_everything() {
   flooded 6000 "${in_flight-16}"
   # Several clients at once, while pings come as fast as they can.
   for client in 1 2 3 4; do
-    messages 10.0.2.15 7 $client {1..1472..40} &
+    messages 10.0.2.15 7 $client {1..1472..120} &
     clients+=($!)
   done
   pinged -f -c 1000
