@@ -126,7 +126,7 @@ help:
 	@echo 'make image-iso PROGRAM=name [ARGS="text"]    a CD that boots by BIOS and by UEFI'
 	@echo 'make image-qcow2, image-vmdk, image-vdi, image-vhdx PROGRAM=name    disks of other virtual machines'
 	@echo 'make usb DEVICE=/dev/... PROGRAM=name    writes a USB stick, see doc/physical.md'
-	@echo 'make bench        the figures, one line each'
+	@echo 'make bench        the figures, one line each; ONLY=pattern takes some'
 	@echo 'make size         bytes of the core by file'
 	@echo 'make check        the rules of the house: size, contract, directions of includes, spelling of files'
 	@echo 'make sim SCENARIO=name    runs a scenario in the simulated machine; SEED=, SEEDS=, see doc/simulator.md'

@@ -58,12 +58,12 @@ struc uefi_locals                               ; on the stack, first what servi
 .map_bytes:     resq 1
 .map_key:       resq 1
 .map_step:      resq 1
-.map_version:   resd 2
 .address:       resq 1
 .tries:         resq 1
 endstruc
 
-uefi_pe:        db      "MZ", 0, 0              ; up to the last field of this header all is free
+uefi_pe:        db      "MZ"                    ; up to the last field of this header all is free
+uefi_text_name: db      13, 10, "exo16: ", 0
 uefi_gop:       dd      0x9042a9de
                 dw      0x23dc, 0x4a38
                 db      0x96, 0xfb, 0x7a, 0xde, 0xd0, 0x80, 0x51, 0x6a
@@ -73,7 +73,6 @@ uefi_acpi:      dd      0xeb9d2d30              ; ACPI 1.0
                 dd      0x8868e871              ; ACPI 2.0
                 dw      0xe4f1, 0x11d3
                 db      0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81
-uefi_text_name: db      "exo16: ", 0
                 times 60 - ($ - uefi_pe) db 0
                 dd      uefi_pe.pe - uefi_pe
 uefi_pe.pe:     db      "PE", 0, 0
@@ -92,7 +91,7 @@ UEFI_TYPES          equ $ - uefi_types
 uefi_pe.image_bytes: dd      0                       ; written with the image
                 dd      uefi_pe.head_end - uefi_pe, 0
                 dw      10, 0                   ; an application
-uefi_text_exit: db      "the firmware does not let go", 13, 10, 0      ; firmware does not look at these sizes
+uefi_text_exit: db      "the firmware does not let go", 0      ; firmware does not look at these sizes
                 times 32 - ($ - uefi_text_exit) db 0
                 dd      0, 6
                 dq      0, 0, 0, 0, 0
@@ -122,7 +121,7 @@ uefi_start:
         bt      edx, CPU_NX_BIT
         jc      .nx
         call    .failed
-        db      "NX is switched off: turn it on in the firmware's setup", 13, 10, 0
+        db      "NX is off: turn it on in the firmware's setup", 0
 .nx:
         lea     rsi, [uefi_pe]
         mov     ebx, [rsi + uefi_pe.image_bytes - uefi_pe]
@@ -132,7 +131,7 @@ uefi_start:
         cmp     rax, rdx
         jl      .whole
         call    .failed
-        db      "this file is cut off or holds no program; copy it again", 13, 10, 0
+        db      "this file is cut off or holds no program; copy it again", 0
 .whole:
         mov     ecx, 0xa0000 - 1                ; for the other cores
         push    1
@@ -208,8 +207,7 @@ uefi_start:
         mov     rdx, rsi
         lea     r8, [rbp + uefi_locals.map_key]
         lea     r9, [rbp + uefi_locals.map_step]
-        lea     rax, [rbp + uefi_locals.map_version]
-        mov     [rbp + uefi_locals.fifth], rax
+        mov     [rbp + uefi_locals.fifth], rdi  ; the version: nobody asks
         call    [r14 + uefi_services.memory_map]
         test    eax, eax
         jnz     .leave
@@ -267,7 +265,7 @@ uefi_start:
         test    r10d, r10d
         jz      .free
         call    .failed
-        db      "the firmware keeps memory between 1 and 2 MiB", 13, 10, 0
+        db      "the firmware keeps memory between 1 and 2 MiB", 0
 .free:
         mov     rcx, r12
         mov     rdx, [rbp + uefi_locals.map_key]
@@ -298,11 +296,13 @@ uefi_start:
         add     rsp, 32 + 8
         test    eax, eax
         mov     rax, [rbp + uefi_locals.address]
-        jz      .got
+        jnz     .none
+        ret
+.none:
         pop     rax
 .no_room:
         call    .failed
-        db      "too little free memory below 4 GiB", 13, 10, 0
+        db      "too little free memory below 4 GiB", 0
 
 ; Says why there is no way on: the text behind the call, or at rdi.
 .failed:

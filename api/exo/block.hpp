@@ -28,6 +28,17 @@ concept block_device =
       { device.flush() } -> std::same_as<result<void>>;
     };
 
+/// A block device that can be told which blocks are needed no longer, and to make blocks zeros; both answer unsupported
+/// where the device cannot.
+///
+/// discard  the blocks may read as anything until they are written again; their neighbours stay
+/// zero     the blocks read as zeros; it lasts after flush()
+template <typename Device>
+concept clearing_block_device = block_device<Device> && requires(Device &device, lba first, u64 blocks) {
+  { device.discard(first, blocks) } -> std::same_as<result<void>>;
+  { device.zero(first, blocks) } -> std::same_as<result<void>>;
+};
+
 /// Whether a device begins with a boot sector: a machine may boot from it, or it has partitions. So it holds somebody's
 /// data, perhaps the program that runs: ask before writing to it.
 ///

@@ -325,7 +325,8 @@ static_assert(operation_queue<disk_queue>);
 template <operation_queue Queue>
 class queue_blocks {
  public:
-  static constexpr u64 piece_bytes = 64 * 1024;  // of one operation
+  static constexpr u64 piece_bytes = 64 * 1024;  // of one operation that moves data
+  static constexpr u64 clear_bytes = 32 << 20;   // of one that discards or zeroes: it may take as long as writing them
 
   explicit queue_blocks(Queue queue, clock::duration patience = disk_queue::default_patience) noexcept
       : queue_(std::move(queue)), patience_(patience) {
@@ -340,12 +341,12 @@ class queue_blocks {
   /// @error io       the device reported an error for some block
   /// @error timeout  see above
   [[nodiscard]] result<void> read(lba first, std::span<std::byte> into) noexcept {
-    return transfer(disk_read, first, reinterpret_cast<u64>(into.data()), into.size());
+    return transfer(disk_read, first, reinterpret_cast<u64>(into.data()), into.size(), piece_bytes);
   }
 
   /// Writes whole blocks; errors as of read. They last after flush().
   [[nodiscard]] result<void> write(lba first, std::span<std::byte const> from) noexcept {
-    return transfer(disk_write, first, reinterpret_cast<u64>(from.data()), from.size());
+    return transfer(disk_write, first, reinterpret_cast<u64>(from.data()), from.size(), piece_bytes);
   }
 
   /// Makes all writes before it last. A disk without a write cache has nothing to do.
@@ -355,19 +356,35 @@ class queue_blocks {
     return run([&](u64 entry) { return entry == 0 ? std::optional(operation) : std::nullopt; });
   }
 
+  /// Tells the disk that blocks are needed no longer: they may read as anything until they are written again.
+  /// @error unsupported  the disk has no disk_can_discard, or is read-only
+  /// @error              others as of read()
+  [[nodiscard]] result<void> discard(lba first, u64 blocks) noexcept { return clear(disk_discard, disk_can_discard, first, blocks); }
+
+  /// Makes blocks zeros; errors as of discard(), for disk_can_zero. They last after flush().
+  [[nodiscard]] result<void> zero(lba first, u64 blocks) noexcept { return clear(disk_zero, disk_can_zero, first, blocks); }
+
  private:
   static constexpr bool resets = std::same_as<Queue, disk_queue>;
 
-  result<void> transfer(u8 kind, lba first, u64 address, u64 bytes) noexcept {
+  result<void> clear(u8 kind, u32 feature, lba first, u64 count) noexcept {
+    if ((queue_.record().features & (feature | disk_read_only)) != feature) return std::unexpected(error::unsupported);
+    if (count > blocks()) return std::unexpected(error::range);
+    return transfer(kind, first, 0, count * block_bytes(), clear_bytes);
+  }
+
+  /// @param address  0 where there is no memory
+  /// @param most     bytes of one operation
+  result<void> transfer(u8 kind, lba first, u64 address, u64 bytes, u64 most) noexcept {
     u64 const unit = block_bytes();
     if (bytes % unit != 0 || number(first) > blocks() || bytes / unit > blocks() - number(first)) {
       return std::unexpected(error::range);
     }
-    u64 const piece = std::max(std::min<u64>(piece_bytes, queue_.record().bytes_max / unit * unit), unit);
+    u64 const piece = std::max(std::min<u64>(most, queue_.record().bytes_max / unit * unit), unit);
     return run([=](u64 entry) -> std::optional<disk_op> {
       u64 const at = entry * piece;
       if (at >= bytes) return std::nullopt;
-      return disk_op{.address = address + at, .cookie = entry,
+      return disk_op{.address = address == 0 ? 0 : address + at, .cookie = entry,
                      .bytes = static_cast<u32>(std::min(piece, bytes - at)), .flags = 0, .kind = kind, .reserved = 0,
                      .block = number(first) + at / unit};
     });
@@ -450,6 +467,6 @@ class queue_blocks {
   bool gave_up_ = false;
 };
 using disk_blocks = queue_blocks<disk_queue>;
-static_assert(block_device<disk_blocks>);
+static_assert(clearing_block_device<disk_blocks>);
 
 }  // namespace exo

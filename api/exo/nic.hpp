@@ -67,7 +67,8 @@ class nic_queue {
   ///
   /// @param buffers  address, size and cookie of each; a frame longer than its buffer is lost
   /// @return         entries taken, from the front; 0 when the ring is full
-  /// @error range    a buffer is smaller than the MTU and 22 bytes for header and two VLAN tags; none was taken
+  /// @error range    a buffer is smaller than the MTU and 22 bytes for header and two VLAN tags, or with long_frames::yes
+  ///                 than 2,048 bytes; none was taken
   /// @error pointer  an address is null; none was taken
   /// @error closed   the NIC is closed
   [[nodiscard]] result<std::size_t> try_post(std::span<frame const> buffers) noexcept {
@@ -76,7 +77,8 @@ class nic_queue {
 
   /// Takes received frames; their buffers are the caller's again.
   ///
-  /// @param out     where they go, in the order of arrival; of 0 bytes: the frame had an error
+  /// @param out     where they go, in the order of arrival; of 0 bytes: the frame had an error. With long_frames::yes
+  ///                one with frame_more goes on in the next entry, maybe of the next call, and is not where the buffer begins
   /// @return        entries written; 0 when nothing arrived
   /// @error closed  the NIC is closed
   [[nodiscard]] result<std::size_t> try_receive(std::span<frame> out) noexcept {
@@ -115,6 +117,9 @@ class nic_queue {
   u32 depth_;
 };
 
+/// Whether a NIC that is opened takes frames longer than mtu + 14 bytes too, each in as many buffers as it needs.
+enum class long_frames : u32 { no = 0, yes = nic_open_long };
+
 /// An open NIC. Closing it resets the device, so all buffers and the ring memory are the caller's again.
 class nic {
  public:
@@ -129,14 +134,19 @@ class nic {
   /// @param queues       1 to record.queue_max
   /// @param depth        frames in flight per ring: a power of two, 16 to record.depth_max
   /// @param rings        ring_bytes() or more, page aligned; the device's until the NIC is closed
+  /// @param lengths      long_frames::yes where record.offloads has nic_long: buffers then have 2,048 bytes at least
   /// @error no_such      there is no NIC of that number
   /// @error range        queues or depth is outside its limits
   /// @error pointer      rings is null or not page aligned
   /// @error memory       rings is too small
   /// @error busy         it is open already
+  /// @error unsupported  it has no nic_long, or the device does not agree to work with this driver
   /// @error timeout, io  the device does not start
-  [[nodiscard]] static result<nic> open(u32 number, u32 queues, u32 depth, std::span<std::byte> rings) noexcept {
-    auto const opened = checked(core().nic_open(number, queues, depth, rings.data(), rings.size()));
+  [[nodiscard]] static result<nic> open(u32 number, u32 queues, u32 depth, std::span<std::byte> rings,
+                                        long_frames lengths = long_frames::no) noexcept {
+    if (queues >= nic_open_long) return std::unexpected(error::range);
+    u32 const wanted = queues | static_cast<u32>(lengths);
+    auto const opened = checked(core().nic_open(number, wanted, depth, rings.data(), rings.size()));
     if (!opened) return std::unexpected(opened.error());
     return nic(number, queues, depth);
   }

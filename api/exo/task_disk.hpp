@@ -143,16 +143,19 @@ class task_disk : poller {
   /// Gives the device what waits, as far as it has room.
   u32 submit() noexcept {
     u32 moved = 0;
+    std::size_t most = batch_most;
     while (!waiting_.empty()) {
       std::array<disk_op, batch_most> batch;
       std::size_t count = 0;
-      for (operation *each = waiting_.first(); each != nullptr && count < batch_most; each = each->next) {
+      for (operation *each = waiting_.first(); each != nullptr && count < most; each = each->next) {
         batch[count++] = static_cast<awaiter &>(*each).what_;
       }
       result<std::size_t> const taken = queue_.try_submit(std::span(batch).first(count));
       if (!taken) {
         if (lost(taken.error()) || taken.error() == error::busy) break;
-        static_cast<awaiter &>(waiting_.pop()).end(std::unexpected(taken.error()));  // the others may be good
+        most = 1;  // one of them is refused: which, is seen one by one
+        if (count > 1) continue;
+        static_cast<awaiter &>(waiting_.pop()).end(std::unexpected(taken.error()));
         ++moved;
         continue;
       }

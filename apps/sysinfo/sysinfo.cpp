@@ -124,7 +124,8 @@ void print_nics() {
                               {exo::nic_checksum_good, "receive checksum"},
                               {exo::nic_tcp4, "TCP/IPv4 segments"},
                               {exo::nic_tcp6, "TCP/IPv6 segments"},
-                              {exo::nic_hash, "flow hash"}});
+                              {exo::nic_hash, "flow hash"},
+                              {exo::nic_long, "long frames"}});
     print_link(number - 1);
   }
   if (number == 0) exo::print("  none\n");

@@ -14,13 +14,13 @@ struc ring, -112                                ; the first nine in the order in
 .desc:                  resq 1                  ; descriptors
 .slots:                 resq 1                  ; what the driver notes of each operation in flight
 .doorbell:              resq 1
-.op:                    resq 1                  ; the operation that is being built: its entry,
-.stack:                 resq 1                  ; rsp in the call,
-.op_free_end:           resd 1                  ; free_end when it began,
-.op_bytes:              resd 1                  ; bytes so far,
+.op:                    resq 1                  ; the entry that the operation begins with which is being built
+.stack:                 resq 1                  ; rsp in the call
 .avail_index:           resd 1
 .used_index:            resd 1
 .routed_core:           resd 1                  ; core + 1 that its interrupt goes to
+.op_free_end:           resd 1                  ; free_end when the operation began,
+.op_bytes:              resd 1                  ; and its bytes so far
 .data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive, SENDS where they go,
                                                 ; 0 of a disk
 .bytes_min:             resd 1                  ; of a frame

@@ -68,6 +68,8 @@ DESC_NEXT               equ 1
 DESC_WRITE              equ 2                   ; by the device
 DATA                    equ desc_size           ; a slot's second descriptor
 SENDS                   equ 1 << 16             ; a next descriptor that does not count without DESC_NEXT
+JOINS                   equ 1 << 31             ; likewise: frames of several buffers arrive, see .part of virtio_reap
+PARTS_LEFT              equ ring.op_bytes       ; of the frame that is arriving there, where no operation is built
 
 struc avail
 .flags:                 resw 1
@@ -98,6 +100,7 @@ endstruc
 SLOT_FREE               equ 0                   ; links that are none: and makes a link the one, or the other, which is
 SLOT_LAST               equ -1                  ; shorter than mov
 NET_HEADER_BYTES        equ 12
+NET_HEADER_BUFFERS      equ 10                  ; num_buffers
 DEPTH_BYTES             equ 256                 ; per frame two rings of two descriptors, per disk operation four
 
 ; -----------------------------------------------------------------------------
@@ -243,7 +246,7 @@ virtio_open.failed:
 ; -----------------------------------------------------------------------------
 ; Resets the device, agrees on features and sets up its rings.
 ;
-; IN    r8 device, esi rings, edx depth, rcx memory
+; IN    r8 device, esi rings, edx depth, rcx memory, r11d 0: without VIRTIO_NET_LONG, -1: also with them
 ; OUT   rax  0, or -timeout, -unsupported; SF with it     rbx  common
 ; USES  all but r8 r12 to r15
 virtio_open:
@@ -260,6 +263,7 @@ virtio_open:
                 pop     rsi
                 pop     rcx
                 js      .failed
+                or      r11d, ~VIRTIO_NET_LONG  ; numbers that nothing else has here, in either half
                 xor     r10d, r10d              ; the lower half of the features, then the upper one
 .features:
                 mov     eax, r10d
@@ -271,6 +275,7 @@ virtio_open:
                 dw      REG_DEVICE_FEATURES
                 mov     edx, [r8 + device.driver]
                 and     eax, [rdx + virtio_driver.features + r10 * 4]
+                and     eax, r11d
                 mov     [r8 + virtio.features + r10 * 4], eax
                 call    virtio_put
                 dw      REG_DRIVER_FEATURES
@@ -465,7 +470,9 @@ virtio_ring:
                 mov     [rsi + 2 * DATA + desc.address], r11    ; of a NIC's slot that is the next one's first, to
                 mov     byte [rsi + 2 * DATA + desc.bytes], 1   ; be written next; of the last the first slot's frame
                 mov     byte [rsi + 2 * DATA + desc.flags], DESC_WRITE
-                lea     eax, [rax + rcx - 1]
+                inc     eax
+                mov     [rsi + 2 * DATA + desc.next], ax        ; itself: what a disk's data descriptors take over
+                lea     eax, [rax + rcx - 2]
                 lea     rsi, [rsi + rcx * 8]
                 lea     rsi, [rsi + rcx * 8]
                 cmp     eax, [r10 + ring.mask]
@@ -595,8 +602,43 @@ virtio_reap:
                 jne     .next
                 jmp     .done
 .sent:
+                js      .part                   ; JOINS
                 and     qword [rdx + completion.status], 0      ; and bytes
                 add     rdx, completion_size
+                inc     r10d                    ; likewise
+                cmp     r10d, r8d
+                jne     .next
+                jmp     .done
+.part:                                          ; of a frame, the first with a header before it (§5.1.6.4)
+                mov     [rdx + frame.cookie], rax
+                mov     rax, [rbx + rdi + DATA + desc.address]
+                cmp     ecx, [rbp + rdi + slot.frame]
+                cmova   ecx, [rbp + rdi + slot.frame]
+                xorps   xmm0, xmm0
+                mov     edi, [rsi + PARTS_LEFT]
+                test    edi, edi
+                jnz     .placed
+                sub     ecx, NET_HEADER_BYTES
+                cmovb   ecx, edi
+                jb      .placed                 ; no header: 0 bytes
+                movups  xmm0, [rax]
+                pslldq  xmm0, frame.flags - frame.bytes
+                movzx   edi, word [rax + NET_HEADER_BUFFERS]
+                add     rax, NET_HEADER_BYTES
+.placed:
+                movups  [rdx + frame.bytes], xmm0
+                mov     [rdx + frame.address], rax
+                mov     [rdx + frame.bytes], ecx
+                and     byte [rdx + frame.flags], frame_checksum | frame_checksum_good
+                test    ecx, ecx
+                cmovz   edi, ecx                ; an error ends the frame
+                sub     edi, 1
+                adc     edi, 0                  ; 0 buffers are one
+                mov     [rsi + PARTS_LEFT], edi
+                jz      .last
+                or      byte [rdx + frame.flags], frame_more
+.last:
+                add     rdx, frame_size
                 jmp     .skip
 .odd:                                           ; free already, or of several slots: free those behind the first here
                 movzx   eax, word [rbp + rdi + slot.link]

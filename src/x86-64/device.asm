@@ -8,6 +8,7 @@ DEVICE_QUEUES_MAX   equ 127
 DEPTH_MIN           equ 16
 MTU_DEFAULT         equ 1500
 ETHERNET_HEADER_BYTES equ 14
+NIC_OPEN_LONG_BIT   equ 16                      ; nic_open_long
 
 ; A device the core drives, one page of the arena. Its record begins with the PCI function and ends with queue_max,
 ; depth_max, depth_bytes, interrupts.
@@ -20,7 +21,7 @@ struc device
 endstruc
 
 struc nic_driver            ; offsets of routines in the core
-.open:          resw 1      ; esi queues, edx depth, rcx memory
+.open:          resw 1      ; esi queues, edx depth, rcx memory, r11d -1: for long frames too, 0: not
 .close:         resw 1
 .post:          resw 1      ; esi ring, rdx frames, ecx count
 .reap:          resw 1
@@ -46,14 +47,18 @@ WITH_ARRAY          equ 2                       ; rdx has to be an array
 ;
 ; Resets and starts the device with rings in memory, which belongs to the device until it is closed.
 ;
-; IN    edi  device     esi  queues  1 .. queue_max     edx  depth  16 .. depth_max, a power of two
+; IN    edi  device     esi  queues  1 .. queue_max, of a NIC with nic_long nic_open_long may be added
+;       edx  depth      16 .. depth_max, a power of two
 ;       rcx  memory     page aligned                    r8   bytes  queues * depth * depth_bytes at least
-; OUT   rax  0, or -no_such, -busy, -range, -pointer, -memory, -timeout, -unsupported, -io
+; OUT   rax  0, or -no_such, -busy, -range, -pointer, -memory, -timeout, -unsupported (also nic_open_long), -io
 ; USES  scratch       CORE any, one at a time       IRQ any
 nic_open:
+                btr     esi, NIC_OPEN_LONG_BIT
+                sbb     r11d, r11d
                 push    nic_driver.open
                 jmp     nic_call
 disk_open:
+                xor     r11d, r11d
                 push    disk_driver.open
                 jmp     disk_call
 
@@ -100,7 +105,8 @@ nic_tx_reap:
 ; -----------------------------------------------------------------------------
 ; i64 nic_rx_post(u32 nic, u32 queue, frame const *buffers, u32 count)  slot 20
 ;
-; IN    buffers  of mtu + 22 bytes at least, over all entries of one; a NIC may take buffers of one entry only
+; IN    buffers  of mtu + 22 bytes at least, over all entries of one; a NIC may take buffers of one entry only. With
+;                nic_open_long of 2048 bytes at least, and one entry
 ; OUT   rax  as nic_tx
 ; USES  scratch       CORE owner of the queue       IRQ any
 nic_rx_post:
@@ -111,7 +117,9 @@ nic_rx_post:
 ; i64 nic_rx_reap(u32 nic, u32 queue, frame *out, u32 count)            slot 21
 ;
 ; Also ends what nic_arm began. A buffer of several entries comes back as one, with the first one's address and cookie.
-; One of 0 bytes had a frame with an error.
+; One of 0 bytes had a frame with an error. With nic_open_long a frame of several buffers comes as so many entries, in order
+; and all but the last with frame_more, maybe in several calls; address is where its part begins, at most 12 bytes into the
+; buffer. An error then is a last part of 0 bytes.
 ;
 ; OUT   rax  frames written, 0 when there is none yet; or -no_such, -closed, -pointer
 ; USES  scratch       CORE owner of the queue       IRQ any
@@ -130,7 +138,7 @@ nic_rx_reap:
 nic_arm:
                 lea     eax, [rdx - 1]
                 cmp     eax, ring_rx + ring_tx
-                jae     device_call.range
+                jae     .range
                 shr     edx, 1                  ; ring_rx
                 jnc     .transmit
                 push    rdi
@@ -150,6 +158,9 @@ nic_arm:
 .receive:
                 push    2 * nic_driver.arm
                 jmp     nic_call
+.range:
+                push    -error_range
+                pop     rax
 .done:
                 ret
 
@@ -202,7 +213,7 @@ disk_arm:
 ; Checks what the calls on a device have in common, and goes to the driver's routine.
 ;
 ; IN    edi device, esi queue, rdx array; on the stack which routine, and flags
-; OUT   r8 device, esi ring, rdx and rcx kept; for open r9 what was in r8, and r10d bytes of the device's record
+; OUT   r8 device, esi ring, rdx and rcx kept; for open r9 what was in r8, r10d bytes of the device's record, r11 kept
 disk_call:
                 mov     eax, info + machine_info.disks
                 jmp     device_call
@@ -257,6 +268,10 @@ device_call:
                 push    -error_memory
                 pop     rax
                 ret
+.unsupported:
+                push    -error_unsupported
+                pop     rax
+                ret
 .range:
                 push    -error_range
                 pop     rax
@@ -265,7 +280,13 @@ device_call:
 .open:
                 cmp     [r8 + device.queues], edi
                 jne     .busy
-                add     r10, [r8 + device.record]       ; end of queue_max, depth_max, depth_bytes, interrupts
+                mov     rax, [r8 + device.record]
+                add     r10, rax                ; end of queue_max, depth_max, depth_bytes, interrupts
+                test    r11d, r11d
+                jz      .limits
+                test    byte [rax + nic_record.offloads], nic_long
+                jz      .unsupported
+.limits:
                 lea     eax, [rsi - 1]
                 cmp     eax, [r10 - 16]
                 jae     .range

@@ -84,7 +84,26 @@ irq_route:
                 call    info_find
                 mov     ecx, esi                ; its record
                 pop     rdx                     ; entry
-                jne     .number
+                je      .function
+                inc     edi
+                jnz     .no_such
+                mov     ecx, PIN_LEVEL
+                test    edx, edx
+                jz      .unsupported
+                jmp     irq_line
+.no_such:
+                push    -error_no_such
+                jmp     .result
+.unsupported:
+                push    -error_unsupported
+                jmp     .result
+.range:
+                push    -error_range
+.result:
+                pop     rax
+                jmp     pci_end
+
+.function:
                 movzx   esi, word [rcx + pci_record.msix]
                 test    esi, esi
                 jz      .no_table
@@ -120,7 +139,7 @@ irq_route:
                 push    1                       ; masked while it changes
                 pop     rax
                 mov     [rdi + MSIX_ENTRY_CONTROL], eax
-                mov     eax, r9d
+                xchg    eax, r9d
                 stosd
                 xor     eax, eax
                 stosd
@@ -128,26 +147,8 @@ irq_route:
                 stosd
                 xor     eax, eax
                 stosd
-                jmp     pci_end
-.range:
-                push    -error_range
+                push    rax
                 jmp     .result
-.no_such:
-                push    -error_no_such
-                jmp     .result
-.unsupported:
-                push    -error_unsupported
-.result:
-                pop     rax
-                jmp     pci_end
-
-.number:
-                inc     edi
-                jnz     .no_such
-                mov     ecx, PIN_LEVEL
-                test    edx, edx
-                jz      .unsupported
-                jmp     irq_line
 
 .no_table:
                 test    edx, edx
@@ -180,14 +181,17 @@ irq_route:
                 xor     ecx, ecx
                 jmp     irq_line.pin
 
+.no_line:
+                jmp     .unsupported
+
 .line:
                 call    pci_get
                 test    ah, ah
-                jz      .unsupported            ; no pin
+                jz      .no_line                ; no pin
                 movzx   edx, al                 ; the ISA IRQ that the firmware has routed it to; 0 and 255: none (§6.2.4)
                 lea     ecx, [rdx - 1]
                 cmp     ecx, ISA_IRQS - 1
-                jae     .unsupported
+                jae     .no_line
                 call    pci_use
                 mov     ecx, PIN_LEVEL | PIN_LOW
 
@@ -212,7 +216,7 @@ irq_line:
 .ioapic:
                 mov     edi, [rsi]
                 test    edi, edi
-                jz      .unsupported
+                jz      irq_route.no_line
                 mov     edx, eax
                 sub     edx, [rsi + 4]          ; pin, if it is one of this
                 add     esi, 8
@@ -231,7 +235,7 @@ irq_line:
 .waiter:
                 add     esi, waiter_size
                 cmp     esi, irq_waiters_end
-                jae     .unsupported
+                jae     irq_route.no_line
                 mov     eax, [rsi + waiter.pin]
                 test    eax, eax
                 jz      .free
@@ -262,8 +266,6 @@ irq_line:
                 shr     ecx, PIN_LEVEL_BIT
                 push    rcx                     ; 1, or 0
                 jmp     irq_route.result
-.unsupported:
-                jmp     irq_route.unsupported
 
 ; -----------------------------------------------------------------------------
 ; Tells a driver at boot whether its device can interrupt.

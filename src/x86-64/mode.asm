@@ -23,7 +23,7 @@ TRAMPOLINE_BYTES equ $ - trampoline
 
                 bits 32
 trampoline_32:
-                mov     eax, SELECTOR_DATA
+                mov     ax, SELECTOR_DATA
                 mov     ds, eax
                 mov     ss, eax
                 mov     eax, [page_root]
@@ -38,7 +38,7 @@ trampoline_32:
 ;       ebx  handoff
 core_enter:
                 lgdt    [gdt]
-                mov     eax, SELECTOR_DATA
+                mov     ax, SELECTOR_DATA
                 mov     ds, eax
                 mov     es, eax
                 mov     ss, eax

@@ -116,7 +116,7 @@ pci_init:
                 jmp     .wide
 .io:
                 mov     cl, ~3 & 0xff
-                or      edx, 0xffff0000         ; 16 bits of port addresses may be wired
+                movsx   edx, dx                 ; 16 bits of port addresses may be wired
 .narrow:
                 movsxd  rdx, edx
 .wide:

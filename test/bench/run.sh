@@ -1,6 +1,8 @@
 #!/bin/bash
 # Prints the figures, a line `figure NAME VALUE UNIT` for each. Exit status 1: some could not be measured.
 #
+#   ONLY=pattern test/bench/run.sh   those whose name matches this extended regular expression; nothing else is measured
+#
 #   bios-total           boot sector, loader and core                                   goal: 16384 at most
 #   uefi-total           the same with the loader for UEFI                              goal: 16384 at most
 #   call-null            a call through the table and back, without the routine         goal: 6 at most
@@ -52,7 +54,30 @@ BOOTS=9
 work=$(mktemp -d)
 export TMPDIR=$work
 trap 'rm -rf "$work"' EXIT
+only=${ONLY-}
 missing=0
+asked=0
+
+# measure 'NAME...' COMMAND...: prints those figures that are asked for, of a command that prints all of these.
+measure() {
+  local name names=() wanted=()
+  read -ra names <<<"$1"
+  shift
+  for name in "${names[@]}"; do
+    [[ ! $name =~ $only ]] || wanted+=("$name")
+  done
+  [ ${#wanted[@]} -gt 0 ] || return 0
+  asked=1
+  if ! "$@" >"$work/figures"; then
+    missing=1
+  elif [ "$(cut -d ' ' -f 2 "$work/figures" | sort)" != "$(printf '%s\n' "${names[@]}" | sort)" ]; then
+    echo "bench: run.sh names other figures than there are:" $(cut -d ' ' -f 2 "$work/figures") >&2
+    missing=1
+  fi
+  for name in "${wanted[@]}"; do
+    grep "^figure $name " "$work/figures"
+  done
+}
 
 # figures PROGRAM OPTIONS...: runs test/bench/PROGRAM.cpp and passes its figures on.
 figures() {
@@ -62,7 +87,7 @@ figures() {
     grep '^figure ' <<<"$output"
   else
     echo "bench: $program has no figures: $output" >&2
-    missing=1
+    return 1
   fi
 }
 
@@ -99,43 +124,80 @@ idle_cpu() {
   awk -v ticks="$((after - before))" -v seconds=$IDLE_S -v hz="$hz" 'BEGIN { printf "%.1f\n", 100 * ticks / hz / seconds }'
 }
 
-truncate -s 1M "$work/disk"
-# queue_figures NAME DEVICE OPTIONS...: of two NICs that hear each other.
-queue_figures() {
-  local name=$1 nic=$2
-  shift 2
-  figures queues --accel icount --cores 1 --net none --args "$name" "$@" -- -netdev hubport,id=net0,hubid=0 \
-    -device "$nic,netdev=net0" -netdev hubport,id=net1,hubid=0 -device "$nic,netdev=net1"
+# hub_of DEVICE: sets `hub` to QEMU's options for two such NICs, which hear each other.
+hub_of() {
+  hub=(-netdev hubport,id=net0,hubid=0 -device "$1,netdev=net0" -netdev hubport,id=net1,hubid=0 -device "$1,netdev=net1")
 }
+
+# queue_figures NAME DEVICE
+queue_figures() {
+  hub_of "$2"
+  figures queues --accel icount --cores 1 --net none --args "$1" -- "${hub[@]}"
+}
+
+# request_figures NAME OPTIONS...
+request_figures() {
+  figures requests --accel icount --cores 1 --disk "$work/disk" --net none --args "$@"
+}
+
+total_figures() {
+  tools/size.sh bios uefi | sed -n 's/^\([a-z]*-total\) \([0-9]*\)$/figure \1 \2 bytes/p'
+}
+
+idle_figures() {
+  echo "figure idle-cpu $(idle_cpu) percent"
+}
+
+hello_figures() {
+  echo "figure hello-wall $(hello_wall) ms"
+}
+
+sim_figures() {
+  local passes
+  if passes=$(SCENARIO=ping SEEDS=20000 timeout --foreground $LIMIT_S tools/sim.sh); then
+    sed -n "s/.*(\([0-9]*\) a minute.*/figure sim-seeds-per-minute \1 runs/p" <<<"$passes"
+  else
+    echo "bench: the simulator has no figure: $passes" >&2
+    return 1
+  fi
+}
+
+truncate -s 1M "$work/disk"
 make --no-print-directory -s text || exit 2
 
-tools/size.sh bios uefi | sed -n 's/^\([a-z]*-total\) \([0-9]*\)$/figure \1 \2 bytes/p'
-figures call --accel icount --cores 1 --net none
-figures trace --accel icount --cores 1 --net none
-figures boot --accel icount --cores 1 --disk "$work/disk"
+measure 'bios-total uefi-total' total_figures
+measure call-null figures call --accel icount --cores 1 --net none
+measure 'trace-record trace-record-count trace-record-scope' figures trace --accel icount --cores 1 --net none
+measure 'boot-to-entry boot-to-main' figures boot --accel icount --cores 1 --disk "$work/disk"
 for way in bios uefi pvh microvm; do
-  figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
+  measure boot-to-main-$way \
+    figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
 done
-queue_figures virtio-net virtio-net-pci,disable-legacy=on,romfile=
-queue_figures e1000 e1000,romfile=
-queue_figures e1000e e1000e,romfile=
-figures requests --accel icount --cores 1 --disk "$work/disk" --net none --args virtio-blk-request
-figures requests --accel icount --cores 1 --disk "$work/disk" --disk-model ahci --net none --args ahci-request
-figures requests --accel icount --cores 1 --disk "$work/disk" --disk-model nvme --net none --args nvme-request
-figures speedup --cores 2 --disk build/text.txt --net none
-figures tasks --accel icount --cores 1 --net none
-figures tasks --native --cores 2
-EXO_CXXFLAGS='-fexceptions -frtti -fopenmp -Wl,--no-as-needed -ltbb' figures peers --native --cores 2
-EXO_CXXFLAGS='-Wl,--no-as-needed -lmimalloc' figures heaps --native --cores 2 --mem 1G
-echo "figure idle-cpu $(idle_cpu) percent"
-echo "figure hello-wall $(hello_wall) ms"
-test/bench/start.sh || missing=1
-test/bench/forward.sh || missing=1
-test/bench/disks.sh || missing=1
-if passes=$(SCENARIO=ping SEEDS=20000 timeout --foreground $LIMIT_S tools/sim.sh); then
-  sed -n "s/.*(\([0-9]*\) a minute.*/figure sim-seeds-per-minute \1 runs/p" <<<"$passes"
-else
-  echo "bench: the simulator has no figure: $passes" >&2
-  missing=1
-fi
+for nic in virtio-net-pci,disable-legacy=on e1000 e1000e; do
+  name=${nic%-pci,*}
+  measure "$name-tx $name-rx $name-tx-raw $name-rx-raw" queue_figures "$name" "$nic,romfile="
+done
+measure virtio-blk-request request_figures virtio-blk-request
+measure ahci-request request_figures ahci-request --disk-model ahci
+measure nvme-request request_figures nvme-request --disk-model nvme
+measure 'core-memory wordcount-speedup-2 wordcount-one-core mandelbrot-speedup-2' \
+  figures speedup --cores 2 --disk build/text.txt --net none
+measure 'message-instructions fiber-switch-instructions fiber-yield-instructions await-ready-instructions child-task-instructions' \
+  figures tasks --accel icount --cores 1 --net none
+measure 'message-both-sides-ns fiber-switch-ns fiber-yield-ns await-ready-ns child-task-ns message-one-way-ns' \
+  figures tasks --native --cores 2
+EXO_CXXFLAGS='-fexceptions -frtti -fopenmp -Wl,--no-as-needed -ltbb' \
+  measure 'spsc-vs-boost parallel-for-vs-tbb parallel-for-vs-openmp sort-vs-tbb reduce-vs-tbb' figures peers --native --cores 2
+EXO_CXXFLAGS='-Wl,--no-as-needed -lmimalloc' \
+  measure 'malloc-vs-mimalloc malloc-overhead' figures heaps --native --cores 2 --mem 1G
+measure idle-cpu idle_figures
+measure hello-wall hello_figures
+measure 'start-exo16 start-linux start-floor start-vs-linux start-vs-floor' test/bench/start.sh
+measure 'forward-exo16 forward-linux forward-vs-linux' test/bench/forward.sh
+measure "$(printf '%s ' {disk,nvme}-qd{1,32}-{exo16,linux,vs-linux})" test/bench/disks.sh
+measure sim-seeds-per-minute sim_figures
+[ $asked -eq 1 ] || {
+  echo "bench: there is no figure whose name matches '$only'" >&2
+  exit 2
+}
 exit $missing

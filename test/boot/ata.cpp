@@ -2,7 +2,8 @@
 // channel and the unit of the disk, its MiB, and words of what is to be found there.
 // boot: --disk-model ide --disk "$work/disk$(truncate -s 8M "$work/disk")" --args "0 0 8 dma"
 // boot: --disk-model ide --disk "$work/a$(truncate -s 1M "$work/a")" --disk "$work/b$(truncate -s 2M "$work/b")" --disk "$work/c$(truncate -s 3M "$work/c")" --disk "$work/d$(truncate -s 4M "$work/d")" --args "1 1 4 dma"
-// boot: --args "0 0 2 dma" -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 2M "$work/disk")" -device ide-hd,bus=ide.0,drive=d
+// boot: --args "0 0 2 no-trim" -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 2M "$work/disk")" -device ide-hd,bus=ide.0,drive=d,discard_granularity=0
+// boot: --args "0 0 5120 trim" -- -machine pc -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 5G "$work/disk")" -device ide-hd,bus=ide.0,drive=d
 // boot: --args "0 1 0 none" -- -machine pc
 // boot: --args "0 0 0 cd" -- -machine pc -device ide-cd,bus=ide.0
 // boot: --args "0 0 2 bad-block" -- -machine pc -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.inject-error.1.event=write_aio,file.inject-error.1.errno=5,file.inject-error.1.sector=200,file.inject-error.1.once=off,file.inject-error.1.iotype=write,file.inject-error.2.event=flush_to_disk,file.inject-error.2.errno=5,file.inject-error.2.once=off,file.inject-error.2.iotype=flush,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 2M "$work/disk")" -device ide-hd,bus=ide.0,drive=d
@@ -94,6 +95,13 @@ int main(int argc, char **argv) {
       stuck(*disk);
       return verdict();
     }
+    if (kind == "trim") {  // more than one command can name
+      a_block_device_clears(*disk, true, false);
+      disk->use_pio();
+      a_block_device_clears(*disk, false, false);
+      return verdict();
+    }
+    if (kind == "no-trim") a_block_device_clears(*disk, false, false);
     ata_controller moved = std::move(*controller);
     a_block_device_works(*disk);
     disk->use_pio();

@@ -5,6 +5,7 @@
 #include <exo/block.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "check.hpp"
@@ -88,6 +89,53 @@ void a_block_device_works(Device &device, u64 alignment = 1) {
   same(status_of(device.read(lba{0}, {memory, 8 * unit})), 0);
   that(holds_blocks({memory, 3 * unit}, 0, before), "a refused write changed the disk");
   same(status_of(device.flush()), 0);
+}
+
+/// Gives blocks up and makes blocks zeros, if the device can, and else is refused; those beside them stay. What is behind a
+/// device that discards has to make holes of that, so that they read as zeros: `discard=unmap` of QEMU's drives does.
+template <clearing_block_device Device>
+void a_block_device_clears(Device &device, bool discards, bool zeros) {
+  constexpr u64 few = 8;
+  u64 const unit = device.block_bytes(), blocks = device.blocks();
+  std::span const memory(take_pages(few * unit), few * unit);
+  u64 round = 1000;
+  for (bool const to_zero : {false, true}) {
+    auto const clear = [&](u64 first, u64 count) {
+      return status_of(to_zero ? device.zero(lba{first}, count) : device.discard(lba{first}, count));
+    };
+    if (!(to_zero ? zeros : discards)) {
+      same(clear(0, 1), -static_cast<i64>(error::unsupported));
+      continue;
+    }
+    struct part {
+      u64 first, end;
+    };
+    for (part const cleared : {part{few + 1, few + 2}, part{3, 2 * few}, part{blocks - 1, blocks}, part{few, blocks - few}}) {
+      ++round;
+      std::array const places{u64{0}, few, 2 * few, blocks / 2, blocks - 2 * few, blocks - few};
+      for (u64 const place : places) {
+        fill_blocks(memory, place * unit, round);
+        same(status_of(device.write(lba{place}, memory)), 0);
+      }
+      same(clear(cleared.first, cleared.end - cleared.first), 0);
+      for (u64 const place : places) {
+        same(status_of(device.read(lba{place}, memory)), 0);
+        for (u64 at = place; at < place + few; ++at) {
+          std::span const block = memory.subspan((at - place) * unit, unit);
+          bool const inside = at >= cleared.first && at < cleared.end;
+          bool const right = inside ? std::ranges::count(block, std::byte{}) == static_cast<i64>(unit) : holds_blocks(block, at * unit, round);
+          if (!right) fail(where::current(), inside ? "a block is not cleared:" : "a block beside those cleared is lost:", at);
+        }
+      }
+    }
+    i64 const range = -static_cast<i64>(error::range);
+    for (u64 const count : {blocks + 1, u64{1} << 55, ~u64{0}}) same(clear(0, count), range);
+    for (u64 const first : {blocks, ~u64{0}}) same(clear(first, 1), range);
+    same(clear(blocks - 1, 2), range);
+    same(clear(blocks, 0), 0);
+    same(status_of(device.read(lba{0}, memory)), 0);
+    that(holds_blocks(memory, 0, round), "a refused clear changed the disk");
+  }
 }
 
 /// Fills the whole device with the pattern of a round, for a comparison on the host, and reads all of it back.

@@ -1,11 +1,12 @@
-// Block devices: whatever drives a disk, the core or a header, all sizes at all places are read as they were written;
-// and those of a disk of 3 TiB, whose numbers have more than 32 bits. test/boot/ata.cpp has more of ATA disks.
-// boot: --args core --disk "$work/disk$(truncate -s 8M "$work/disk")"
-// boot: --args core --disk-model ahci --disk "$work/disk$(truncate -s 8M "$work/disk")"
-// boot: --args core --disk-model nvme --disk "$work/disk$(truncate -s 8M "$work/disk")"
-// boot: --args scsi --disk-model scsi --disk "$work/disk$(truncate -s 8M "$work/disk")"
-// boot: --args scsi -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-scsi-pci,disable-legacy=on,romfile= -device scsi-hd,drive=d,logical_block_size=4096,physical_block_size=4096
-// boot: --args scsi -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-scsi-pci,vectors=0,romfile= -device scsi-hd,drive=d
+// Block devices: whatever drives a disk, the core or a header, all sizes at all places are read as they were written, and
+// cleared where the disk can, which one that `keeps` cannot; and so are blocks of a `large` disk of 3 TiB, whose numbers have
+// more than 32 bits. test/boot/ata.cpp has more of ATA disks.
+// boot: --args core -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,disable-legacy=on,romfile=,drive=d
+// boot: --args "core keeps" --disk-model ahci --disk "$work/disk$(truncate -s 8M "$work/disk")"
+// boot: --args core -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 8M "$work/disk")" -device nvme,serial=1,drive=d
+// boot: --args scsi -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-scsi-pci,disable-legacy=on,romfile= -device scsi-hd,drive=d,max_unmap_size=1048576
+// boot: --args scsi -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-scsi-pci,disable-legacy=on,romfile= -device scsi-hd,drive=d,logical_block_size=4096,physical_block_size=4096
+// boot: --args "scsi keeps" -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-scsi-pci,vectors=0,romfile= -device scsi-hd,drive=d,discard_granularity=0
 // boot: --args "core large" --disk "$work/disk$(truncate -s 3T "$work/disk")"
 // boot: --args "core large" --disk-model ahci --disk "$work/disk$(truncate -s 3T "$work/disk")"
 // boot: --args "core large" --disk-model nvme --disk "$work/disk$(truncate -s 3T "$work/disk")"
@@ -45,14 +46,18 @@ void large(Device &device) {
   same(status_of(device.read(lba{device.blocks() - count + 1}, {memory, bytes})), -static_cast<i64>(error::range));
 }
 
-constinit bool is_large = false;
+enum class kinds : u8 { clears, keeps, large };
+constinit kinds kind = kinds::clears;
 
 template <block_device Device>
 void test(Device &device, u64 alignment = 1) {
-  if (is_large) return large(device);
+  if (kind == kinds::large) return large(device);
+  bool const clears = kind != kinds::keeps;
   same(static_cast<i64>(device.blocks() * device.block_bytes()), 8 << 20);
   a_block_device_works(device, alignment);
   a_block_device_is_filled(device, 9);
+  a_block_device_clears(device, clears, clears);
+  a_block_device_works(device, alignment);
 }
 
 // --- operations, on whatever takes them
@@ -143,7 +148,7 @@ void scsi_disks() {
   }
 }
 
-/// By DMA and by PIO, of a disk that takes one operation at a time.
+/// A disk that takes one operation at a time, by DMA and by PIO.
 void ata_disks() {
   auto const found = find_pci([](pci_function const &each) { return ata_controller::probe(each.record()); });
   auto controller = ata_controller::open(found->record());
@@ -158,8 +163,8 @@ void ata_disks() {
 }  // namespace
 
 int main(int argc, char **argv) {
-  std::string_view const driver = argc > 1 ? argv[1] : "";
-  is_large = argc == 3 && std::string_view(argv[2]) == "large";
+  std::string_view const driver = argc > 1 ? argv[1] : "", word = argc > 2 ? argv[2] : "";
+  kind = word == "large" ? kinds::large : word == "keeps" ? kinds::keeps : kinds::clears;
   if (driver == "core") {
     core_disk();
   } else if (driver == "scsi") {

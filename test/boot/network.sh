@@ -95,6 +95,59 @@ test_tap_with_jumbo_frames() {
   in_network jumbo
 }
 
+# Buffers shorter than the frames: long ones, and segments of TCP that Linux leaves joined, come in several, and go back so.
+long_frames() {
+  ip link set exo0 mtu 9000
+  g++ -std=c++20 -O1 -Wall -Wextra -o "$work/long_frames" test/tools/long_frames.cpp || fail "it does not build"
+  boot test/guests/long_echo.cpp --net none -- -netdev tap,id=t,ifname=exo0,script=no,downscript=no \
+    -device virtio-net-pci,netdev=t,host_mtu=9000,romfile=
+  wait_for "$work/console" "echoes" 60
+  "$work/long_frames" exo0 || fail "$(tail -n 3 "$work/console")"
+  ended
+  expect_status 0
+  [[ $output =~ ' '([0-9]+)' in several buffers, '([0-9]+)' joined' ]] || fail "$output"
+  [ "${BASH_REMATCH[2]}" -eq 120 ] || fail "Linux has cut segments itself: $output"
+}
+
+test_tap_with_long_frames() {
+  in_network long_frames
+}
+
+# NICs that have to be opened for long frames, nic_model: before that they drop those, and take others.
+opened_for_long() {
+  local bytes
+  ip link set exo0 mtu 9000
+  ip neighbour replace 10.0.2.15 lladdr 52:54:00:12:34:57 dev exo0 nud permanent
+  boot test/guests/long_pings.cpp --net none -- -netdev tap,id=t,ifname=exo0,script=no,downscript=no \
+    -device "$nic_model,netdev=t,mac=52:54:00:12:34:57,romfile="
+  wait_for "$work/console" "short frames" 60
+  pinged -c 2 -i 0.2
+  ! ping -n -q -f -c 20 -W 1 -s 8972 10.0.2.15 >"$work/report" || fail "a long frame is answered"
+  [[ $(cat "$work/report") == *' 100% packet loss'* ]] || fail "$(cat "$work/report")"
+  pinged -f -c 200 -s 1472
+  pinged -c 1 -s 72 # which ends it
+  wait_for "$work/console" "long frames" 30
+  for bytes in 18 100 1472 1473 2005 2006 2007 4053 4054 4055 8149 8150 8151 8971 8972; do
+    pinged -f -c 20 -s $bytes
+  done
+  pinged -f -l 16 -c 2000 -s 8972
+  pinged -c 1 -s 72
+  ended
+  expect_status 0
+  expect_text "the longest of 1514 bytes"
+  expect_text "the longest of 9014 bytes"
+}
+
+test_e1000_with_jumbo_frames() {
+  export nic_model=e1000
+  in_network opened_for_long
+}
+
+test_e1000e_with_jumbo_frames() {
+  export nic_model=e1000e
+  in_network opened_for_long
+}
+
 one_core() {
   boot echo --cores 1 --net tap:exo0 --args quit
   wait_for "$work/console" "10.0.2.15" 60

@@ -3,6 +3,7 @@
 //   nic_queues          all that a queue does, with floods of 20,000 frames
 //   nic_queues once     the same, and an armed ring interrupts once, however much arrives before it is reaped
 //   nic_queues FRAMES   floods of so many frames alone
+// limit: 240
 // boot: --cores 2 --args once -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,disable-legacy=on,romfile= -device virtio-net-pci,netdev=b,disable-legacy=on,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,rx_queue_size=512 -device pcie-root-port,id=root,chassis=1 -device virtio-net-pci,netdev=b,bus=root,romfile=,host_mtu=4000
 // boot: --cores 2 -- -machine pc -cpu qemu64 -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,mrg_rxbuf=off -device virtio-net-pci,netdev=b,romfile=,event_idx=off
@@ -21,6 +22,7 @@
 #include <charconv>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 using namespace check;
 
@@ -28,15 +30,21 @@ namespace {
 
 constexpr u32 ring_depth = 16;
 constexpr u64 buffer_bytes = 4096;
+constexpr u64 part_bytes = 2048, long_bytes = 9014;  // of a NIC opened for long frames: its buffers, what it sends at most
 constexpr u32 sender = 0, receiver = 1;
 constexpr u64 ethertype_at = 12, header_bytes = 14;
 
-constinit std::byte *sent = nullptr, *received = nullptr;  // ring_depth buffers each
+constexpr u64 sent_bytes = 3 * page_bytes;
+constinit std::byte *sent = nullptr, *received = nullptr;  // ring_depth of sent_bytes, of buffer_bytes
+constinit u64 posted_bytes = buffer_bytes;
+std::byte whole[sent_bytes];  // a frame whose parts are joined
 constinit std::array<std::byte *, 2> rings{};
 
 nic_record const &record(u32 nic) { return info().nics[nic]; }
 u32 longest() { return std::min(record(sender).mtu, record(receiver).mtu) + u32{header_bytes}; }
 u64 patience() { return ticks() + 20 * info().tsc_hz; }
+bool intel(u32 nic) { return core().pci_read(record(nic).function, 0, 2) == 0x8086; }
+bool opens_long(u32 nic) { return (record(nic).offloads & nic_long) != 0; }
 
 frame entry(u64 cookie, void const *memory, u64 bytes, u8 flags = 0) {
   frame made{};
@@ -59,16 +67,18 @@ void write_frame(std::byte *at, u64 bytes, u64 number) {
 }
 
 bool is_frame(std::byte const *at, u64 bytes, u64 number) {
-  static std::byte expected[buffer_bytes];
+  static std::byte expected[sent_bytes];
   write_frame(expected, bytes, number);
   return std::memcmp(at, expected, bytes) == 0;
 }
 
-void open_both(u32 depth = ring_depth) {
-  for (u32 nic : {sender, receiver}) {
-    same(core().nic_open(nic, 1, depth, rings[nic], u64{depth} * record(nic).depth_bytes), 0);
-    that(core().nic_link(nic) > 0, "the link is down");
-  }
+void open_one(u32 nic, u32 flags = 0, u32 depth = ring_depth) {
+  same(core().nic_open(nic, 1 | flags, depth, rings[nic], u64{depth} * record(nic).depth_bytes), 0);
+  that(core().nic_link(nic) > 0, "the link is down");
+}
+
+void open_both(u32 flags = 0, u32 depth = ring_depth) {
+  for (u32 nic : {sender, receiver}) open_one(nic, flags, depth);
 }
 
 void close_both() {
@@ -78,7 +88,7 @@ void close_both() {
 void post(u64 count, u64 first = 0, where at = where::current()) {
   std::array<frame, ring_depth> buffers;
   for (u64 each = 0; each < count; ++each) {
-    buffers[each] = entry(first + each, received + (first + each) * buffer_bytes, buffer_bytes);
+    buffers[each] = entry(first + each, received + (first + each) * buffer_bytes, posted_bytes);
   }
   same(core().nic_rx_post(receiver, 0, buffers.data(), static_cast<u32>(count)), static_cast<i64>(count), at);
 }
@@ -110,6 +120,34 @@ frame receive(where at = where::current()) {
   while (some == 0 && ticks() < end) some = core().nic_rx_reap(receiver, 0, &got, 1);
   same(some, 1, at);
   return got;
+}
+
+/// Adds a received part to the frame in `whole`, and lends its buffer again.
+void join(frame const &got, u64 &bytes, where at = where::current()) {
+  u64 const begin = address(received + got.cookie * buffer_bytes);
+  if (got.cookie >= ring_depth || got.address - begin > 12 || got.address - begin + got.bytes > posted_bytes ||
+      bytes + got.bytes > sent_bytes || (got.flags & ~frame_more) != 0) {
+    return fail(at, "no part of a frame; cookie, bytes", got.cookie, got.bytes);
+  }
+  std::memcpy(whole + bytes, reinterpret_cast<void const *>(got.address), got.bytes);
+  bytes += got.bytes;
+  post(1, got.cookie, at);
+}
+
+/// Receives a frame of several buffers into `whole`; returns its bytes, 0 if it had an error.
+u64 receive_whole(where at = where::current()) {
+  for (u64 bytes = 0;;) {
+    frame const got = receive(at);
+    join(got, bytes, at);
+    if (got.bytes == 0 || failures != 0) return 0;
+    if ((got.flags & frame_more) == 0) return bytes;
+  }
+}
+
+u64 number_of(std::byte const *at) {
+  u64 number = 0;
+  std::memcpy(&number, at + header_bytes, sizeof(number));
+  return number;
 }
 
 /// Takes what the emulated wire may have kept for a closed NIC, until the last frame sent arrives. A NIC without buffers
@@ -228,6 +266,118 @@ void closed_nic_leaves_memory_alone() {
   clear_wire();
 }
 
+// --- long frames
+
+/// One frame, in `entries` parts, on its way.
+void send_long(u64 bytes, u64 number, u64 entries = 1) {
+  std::array<frame, ring_depth> parts;
+  write_frame(sent, bytes, number);
+  for (u64 at = 0; at < entries; ++at) {
+    u64 const first = bytes * at / entries, end = bytes * (at + 1) / entries;
+    parts[at] = entry(number, sent + first, end - first, at + 1 < entries ? u8{frame_more} : u8{0});
+  }
+  send(parts.data(), static_cast<u32>(entries));
+  same(static_cast<i64>(finish_sending(1)), static_cast<i64>(number));
+}
+
+/// A NIC that is not opened for them drops long frames, and takes the next one.
+void long_frames_are_dropped() {
+  same(core().nic_close(sender), 0);
+  open_one(sender, nic_open_long);
+  post(ring_depth);
+  for (u64 const bytes : {1523, 2048, 2049, 4097, 9014}) {
+    if (intel(receiver) || bytes > buffer_bytes) send_long(bytes, bytes);
+  }
+  send_long(60, 1);
+  frame const got = receive();
+  that(got.bytes == 60 && got.flags == 0 && is_frame(received + got.cookie * buffer_bytes, 60, 1), "another frame came");
+  frame none{};
+  same(core().nic_rx_reap(receiver, 0, &none, 1), 0);
+}
+
+void long_frames_arrive() {
+  frame const longer = entry(1, sent, long_bytes + 1), small = entry(1, received, part_bytes - 1);
+  same(core().nic_tx(sender, 0, &longer, 1), -static_cast<i64>(error::range));
+  same(core().nic_rx_post(receiver, 0, &small, 1), -static_cast<i64>(error::range));
+  std::memset(received, 0x5A, ring_depth * buffer_bytes);
+  post(ring_depth);
+  u64 number = 1;
+  auto const arrives = [&](u64 bytes) {
+    ++number;
+    send_long(bytes, number, 1 + number % 4);
+    same(static_cast<i64>(receive_whole()), static_cast<i64>(bytes));
+    that(is_frame(whole, bytes, number), "another frame came");
+  };
+  for (u64 bytes = 60; bytes <= long_bytes && failures == 0; bytes += 61) arrives(bytes);
+  for (u64 parts = 1; parts < 5; ++parts) {
+    for (u64 bytes = part_bytes * parts - 14; bytes <= part_bytes * parts + 2; ++bytes) arrives(bytes);
+  }
+  arrives(long_bytes - 1);
+  arrives(long_bytes);
+  for (u64 each = 0; each < ring_depth; ++each) {
+    std::byte const *const end = received + each * buffer_bytes + part_bytes;
+    bool const kept = std::all_of(end, end + part_bytes, [](std::byte behind) { return behind == std::byte{0x5A}; });
+    that(kept, "the NIC wrote beyond a buffer");
+  }
+}
+
+/// All buffers are three frames and the beginning of a fourth. What has no room is lost, or arrives whole later.
+void long_frames_without_room() {
+  constexpr u64 rounds = 8, first = 1'000'000;
+  std::array<bool, rounds * 5> seen{};
+  for (u64 last = 4; last < seen.size() && failures == 0; last += 5) {
+    for (u64 each = last - 4; each < last; ++each) send_long(long_bytes, first + each);
+    send_long(60, first + last);
+    while (!seen[last] && failures == 0) {
+      u64 const bytes = receive_whole(), number = number_of(whole) - first;
+      if (!is_frame(whole, bytes, first + number)) fail(where::current(), "mixed frames; number, length", number, bytes);
+      if (number >= seen.size()) continue;  // the flood's, held back by the emulated wire
+      that(number <= last && bytes == (number % 5 == 4 ? 60 : long_bytes), "a frame that was not sent");
+      that(!std::exchange(seen[number], true), "a frame came twice");
+    }
+  }
+  that(std::count(seen.begin(), seen.end(), true) >= i64{rounds} * 2, "hardly any frame was kept");
+}
+
+/// What a NIC writes into a receive descriptor, as a broken or hostile one may, and what becomes of it.
+struct written {
+  u16 length;
+  u8 status, errors;
+  u32 bytes;
+  u8 flags;
+};
+
+/// The test writes the descriptors in the NIC's place (8254x manual, section 3.2.3).
+void descriptors_are_not_believed(u32 flags) {
+  constexpr u8 done = 1, last = 3, data_error = 0x80, checksums = 0x60;
+  static constexpr written when_long[] = {
+      {2048, done, 0, 2048, frame_more}, {2048, done, data_error, 2048, frame_more}, {1, last, 0, 1, 0},
+      {2048, last, 0, 2048, 0},          {2048, done, 0, 2048, frame_more},          {100, last, data_error, 0, 0},
+      {60, last, checksums, 60, 0},      {2048, last, data_error, 0, 0},             {0, done, 0, 0, 0},       {2047, done, 0, 0, 0},
+      {2049, done, 0, 0, 0},             {2049, last, 0, 0, 0},                      {65535, last, 0, 0, 0}};
+  static constexpr written when_not[] = {{1522, last, 0, 1522, 0}, {1522, done, 0, 0, 0}, {2048, done, 0, 0, 0},
+                                         {1523, last, 0, 0, 0},    {0, done, 0, 0, 0},    {60, last, 0, 60, 0}};
+  std::span<written const> const all = flags != 0 ? std::span<written const>(when_long) : when_not;
+  close_both();
+  open_both(flags);
+  post(ring_depth);
+  for (u64 at = 0; at < all.size(); ++at) {
+    std::byte *const descriptor = rings[receiver] + at * 16;
+    std::memcpy(descriptor + 8, &all[at].length, 2);
+    descriptor[13] = std::byte{all[at].errors};
+    descriptor[12] = std::byte{all[at].status};
+  }
+  frame got[ring_depth];
+  same(core().nic_rx_reap(receiver, 0, got, 2), 2);
+  same(core().nic_rx_reap(receiver, 0, got + 2, ring_depth), static_cast<i64>(all.size()) - 2);
+  for (u64 at = 0; at < all.size(); ++at) {
+    same(static_cast<i64>(got[at].cookie), static_cast<i64>(at));
+    same(got[at].bytes, all[at].bytes);
+    same(got[at].flags, all[at].flags);
+    that(got[at].segment_kind == 0 && got[at].header_bytes == 0, "other fields are not 0");
+  }
+}
+
 // --- waking
 
 void armed_ring_wakes(u32 ring) {
@@ -323,12 +473,12 @@ void batches_arrive_in_order() {
 // --- two cores, each with a NIC
 
 constinit u64 flood_frames = 20'000;
-constexpr u64 flood_end = ~u64{0};
+constinit u64 flood_end = ~u64{0};  // the number of the last frames; those of a flood before are higher
 constinit std::atomic<u64> flood_received = 0, flood_halts = 0;
 constinit std::atomic<bool> flood_ended = false;
 
 u64 flood_patience() { return ticks() + 100 * info().tsc_hz; }
-u64 flood_bytes(u64 number) { return 60 + number % 500; }
+u64 flood_bytes(u64 number) { return 60 + (posted_bytes == part_bytes ? number * 131 % (long_bytes - 59) : number % 500); }
 
 /// Receives until the last frame. Each is whole and new.
 ///
@@ -336,7 +486,7 @@ u64 flood_bytes(u64 number) { return 60 + number % 500; }
 void receive_flood(bool all) {
   static auto *const came = reinterpret_cast<bool *>(take_pages(flood_frames));
   std::fill_n(came, flood_frames, false);
-  while (!flood_ended) {
+  for (u64 bytes = 0; !flood_ended && failures == 0;) {
     frame got{};
     u64 const end = patience();
     while (core().nic_rx_reap(receiver, 0, &got, 1) == 0) {
@@ -346,42 +496,41 @@ void receive_flood(bool all) {
       }
       if (ticks() > end) return fail(where::current(), "no more frames after", flood_received.load());
     }
-    auto *const bytes = reinterpret_cast<std::byte *>(got.address);
-    u64 number = 0;
-    std::memcpy(&number, bytes + header_bytes, sizeof(number));
-    if (number == flood_end) {
-      flood_ended = true;
-    } else if (number >= flood_frames || came[number] || !is_frame(bytes, got.bytes, number) ||
-               got.bytes != flood_bytes(number)) {
-      fail(where::current(), "another frame, or one twice; its number and length", number, got.bytes);
+    join(got, bytes);
+    if ((got.flags & frame_more) != 0) continue;
+    u64 const number = number_of(whole);
+    if (number >= flood_end) {
+      flood_ended = flood_ended || number == flood_end;
+    } else if (number >= flood_frames || came[number] || !is_frame(whole, bytes, number) || bytes != flood_bytes(number)) {
+      fail(where::current(), "another frame, or one twice; its number and length", number, bytes);
     } else {
       if (all) same(static_cast<i64>(number), static_cast<i64>(flood_received.load()));
       came[number] = true;
     }
-    frame const again = entry(got.cookie, bytes, buffer_bytes);
-    same(core().nic_rx_post(receiver, 0, &again, 1), 1);
+    bytes = 0;
     ++flood_received;
   }
 }
 
-/// Sends as fast as it goes, with a full ring.
+/// Sends as fast as it goes, with a full ring. The receiver has all its buffers.
 ///
 /// @param paced  no more than the receiver has buffers for; else what it has none for may be lost or come in another order
 void flood(bool paced) {
   flood_received = 0;
   flood_ended = false;
-  post(ring_depth);
+  --flood_end;
+  u64 const window = posted_bytes == part_bytes ? ring_depth / (long_bytes / part_bytes + 1) : ring_depth;
   job receiving([&] { receive_flood(paced); });
   auto running = run_on(core_id{1}, receiving);
   that(running.has_value(), "core 1 does not start");
   u64 next = 0, done = 0;
-  for (u64 end = flood_patience(); !flood_ended && failures == 0 && ticks() < end;) {
+  for (u64 end = flood_patience(); (!flood_ended || done != next) && failures == 0 && ticks() < end;) {
     frame batch[4];
     u32 some = 0;
-    for (; some < 4 && next + some < done + ring_depth; ++some) {
+    for (; some < 4 && !flood_ended && next + some < done + ring_depth; ++some) {
       u64 const number = next + some;
-      if (paced && number >= flood_received + ring_depth) break;
-      std::byte *const at = sent + number % ring_depth * buffer_bytes;
+      if (paced && number >= flood_received + window) break;
+      std::byte *const at = sent + number % ring_depth * sent_bytes;
       write_frame(at, flood_bytes(number), number < flood_frames ? number : flood_end);
       batch[some] = entry(number, at, flood_bytes(number));
     }
@@ -397,6 +546,7 @@ void flood(bool paced) {
 void floods() {
   for (bool const paced : {true, false}) {
     u64 const begin = ticks();
+    post(ring_depth);
     flood(paced);
     print("{}: {} frames sent, {} received, {} halts, {} s\n", paced ? "paced" : "unpaced", flood_frames,
           flood_received.load(), flood_halts.exchange(0), (ticks() - begin) / info().tsc_hz);
@@ -406,11 +556,29 @@ void floods() {
   }
 }
 
+/// Between two NICs that are opened for them.
+void long_frames() {
+  if (intel(receiver)) {
+    descriptors_are_not_believed(0);
+    descriptors_are_not_believed(nic_open_long);
+  }
+  close_both();
+  open_both(nic_open_long);
+  posted_bytes = part_bytes;
+  long_frames_arrive();
+  u64 const others = std::exchange(flood_frames, 1'000);
+  flood(true);
+  flood(false);
+  long_frames_without_room();
+  flood_frames = others;
+  posted_bytes = buffer_bytes;
+}
+
 }  // namespace
 
 int main(int argc, char **argv) {
   if (info().nics.size() != 2 || argc > 2) return 2;
-  sent = take_pages(ring_depth * buffer_bytes);
+  sent = take_pages(ring_depth * sent_bytes);
   received = take_pages(ring_depth * buffer_bytes);
   for (u32 nic : {sender, receiver}) rings[nic] = take_pages(u64{record(nic).depth_max} * record(nic).depth_bytes);
   that(std::memcmp(record(0).mac, record(1).mac, 6) != 0, "both NICs have one address");
@@ -429,11 +597,17 @@ int main(int argc, char **argv) {
   armed_ring_wakes(ring_tx);
   armed_ring_wakes(ring_rx | ring_tx);
   if (once) armed_ring_wakes_once();
+  if (intel(sender)) {
+    long_frames_are_dropped();
+    if (opens_long(receiver)) long_frames();
+    close_both();
+    open_both();
+  }
   closed_nic_leaves_memory_alone();
   batches_arrive_in_order();
   floods();
   close_both();
-  open_both(std::min(record(sender).depth_max, record(receiver).depth_max));
+  open_both(0, std::min(record(sender).depth_max, record(receiver).depth_max));
   frames_of_all_lengths_arrive();
   close_both();
   return verdict();

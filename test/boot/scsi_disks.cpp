@@ -107,6 +107,11 @@ void read_only(scsi_disk &disk) {
   same(disk.record().features & disk_read_only, disk_read_only);
   same(status_of(disk, reading(0)), 0);
   same(status_of(disk, writing(0)), refused(error::unsupported));
+  for (u8 const kind : {u8{disk_zero}, u8{disk_discard}}) {
+    disk_op clearing = reading(0);
+    clearing.kind = kind;
+    same(status_of(disk, clearing), refused(error::unsupported));
+  }
   disk_op const both[] = {reading(0), writing(0)};
   that(!disk.try_submit(both), "one of both is taken");
   same(status_of(disk, reading(1)), 0);

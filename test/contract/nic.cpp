@@ -44,8 +44,13 @@ void sends(where at = where::current()) {
 void open_refuses() {
   auto const open = calling(core().nic_open);
   for (u32 const none : {1u, 16u, 0x80000000u, ~0u}) open.refuses(error::no_such, none, 1, depth, memory, memory_bytes);
-  for (u32 const queues : {0u, nic().queue_max + 1, 0x80000001u, ~0u}) {
+  for (u32 const queues : {0u, nic().queue_max + 1, 0x20001u, 0x80000001u, ~u32{nic_open_long}}) {
     open.refuses(error::range, 0, queues, depth, memory, memory_bytes);
+    error const why = (nic().offloads & nic_long) != 0 ? error::range : error::unsupported;
+    open.refuses(why, 0, queues | nic_open_long, depth, memory, memory_bytes);
+  }
+  if ((nic().offloads & nic_long) == 0) {
+    open.refuses(error::unsupported, 0, 1 | nic_open_long, depth, memory, memory_bytes);
   }
   for (u32 const bad : {0u, 1u, 8u, 15u, 17u, 24u, 31u, nic().depth_max * 2, nic().depth_max + 1, 0x80000000u, ~0u}) {
     open.refuses(error::range, 0, 1, bad, memory, memory_bytes);

@@ -23,6 +23,7 @@ class drive : public model {
     identity_[100] = blocks;
     identity_[101] = identity_[102] = identity_[103] = 0;
     identity_[106] = 0x4000;
+    identity_[169] = 1;                      // TRIM
     for (u32 count = here.next() % 8; count != 0; --count) identity_[here.next()] = static_cast<u16>(here.number(2));
   }
 
@@ -35,12 +36,15 @@ class drive : public model {
 
   void write(u64 place, u64 value, u32) override {
     if (place == command_at && words_ != 0) --words_;
+    if (place == command_at + 1) feature_ = static_cast<u8>(value);
     if (place == command_at + 2) count_ = static_cast<u8>(value);
     if (place == control_at && (value & 4) != 0) words_ = 0;
     if (place == command_at + 7) begin(static_cast<u8>(value));
     if (place == master_at && (value & 1) != 0) transfer((value & 8) != 0);
     if (place == master_at + 4u) table_ = value;
   }
+
+  u64 size = 0;  // as the driver has understood it
 
  private:
   static constexpr u16 blocks = 16 * 1024;
@@ -54,6 +58,7 @@ class drive : public model {
   void begin(u8 command) {
     identifies_ = command == 0xEC;
     bool const pio = command == 0x20 || command == 0x24 || command == 0x30 || command == 0x34;
+    trims_ = command == 0x06;
     words_ = identifies_ ? 256 : pio ? (count_ == 0 ? 256u : count_) * 256 : 0;
   }
 
@@ -72,14 +77,19 @@ class drive : public model {
       if ((part.last & ata::region_last) != 0) break;
     }
     demand(bytes % 512 == 0 && bytes <= 512 * 1024, "the table has another length");
+    if (!trims_) return;
+    demand(feature_ == 1 && bytes == 512 && !to_memory, "it is no list of blocks");
+    auto const *const list = reinterpret_cast<u64 const *>(u64{reinterpret_cast<ata::region const *>(table_)->address});
+    for (u64 const each : std::span(list, 64)) demand((each << 16 >> 16) + (each >> 48) <= size, "blocks outside the disk are given up");
   }
 
   machine &here_;
   std::array<u16, 256> identity_;
   u32 words_ = 0;  // to be read or written by PIO
   u8 count_ = 0;
+  u8 feature_ = 0;
   u64 table_ = 0;
-  bool identifies_ = false;
+  bool identifies_ = false, trims_ = false;
 };
 
 pci_record const function = [] {
@@ -90,7 +100,8 @@ pci_record const function = [] {
   return made;
 }();
 
-void use(machine &here, ata_disk &disk) {
+void use(machine &here, drive &good, ata_disk &disk) {
+  good.size = disk.blocks();
   u32 const unit = disk.block_bytes();
   demand(unit >= 512 && unit <= 4096 && (unit & (unit - 1)) == 0 && disk.blocks() != 0, "the disk has no such size");
   demand(disk.model().size() <= 40 && disk.serial().size() <= 20, "a name is too long");
@@ -108,7 +119,7 @@ void use(machine &here, ata_disk &disk) {
     result<void> outcome = std::unexpected(error::range);
     switch (what % 6 / 2) {
       case 0: outcome = disk.read(lba{first}, data); break;
-      case 1: outcome = disk.write(lba{first}, data); break;
+      case 1: outcome = (what & 0x20) != 0 ? disk.discard(lba{first}, count) : disk.write(lba{first}, data); break;
       case 2: (void)disk.flush(); continue;
     }
     demand(inside || !outcome, "blocks outside the disk are read or written");
@@ -127,5 +138,5 @@ void fuzz(std::span<std::byte const> input) {
   here.device = &good;
   auto controller = ata_controller::open(here.record(), std::chrono::milliseconds(50));
   if (!controller) return;
-  if (auto disk = controller->disk({.channel = 0, .unit = static_cast<u8>(here.next() % 2)})) use(here, *disk);
+  if (auto disk = controller->disk({.channel = 0, .unit = static_cast<u8>(here.next() % 2)})) use(here, good, *disk);
 }

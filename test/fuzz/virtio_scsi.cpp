@@ -61,6 +61,7 @@ class controller_model : public model {
   }
 
   bool silent = false;
+  u64 size = 0;  // as the driver has understood it
 
  private:
   static constexpr u64 common = 0x1000, notify = 0x2000, config = 0x4000;
@@ -92,6 +93,9 @@ class controller_model : public model {
     u64 const request = load<u64>(descriptors_ + head * 16u);
     std::array<u8, 16> command;
     std::memcpy(command.data(), memory(request + 19, 16).data(), command.size());
+    bool const has_blocks = command[0] == 0x88 || command[0] == 0x8A || command[0] == 0x93;  // READ, WRITE, WRITE SAME
+    u64 const block = scsi::load(std::span(command).subspan(2, 8)), blocks = scsi::load(std::span(command).subspan(10, 4));
+    demand(!has_blocks || (block < size && blocks <= size - block), "blocks outside the disk are asked for");
     u32 written = 0, parts = 0;
     u16 at = head;
     for (bool responded = false;; ++parts) {
@@ -121,7 +125,13 @@ class controller_model : public model {
     };
     switch (command[0]) {
       case 0xA0: set(3, 8); break;                                  // REPORT LUNS: one
-      case 0x9E: set(6, 0x3F), set(7, 0xFF), set(10, 2); break;     // READ CAPACITY
+      case 0x9E: set(6, 0x3F), set(7, 0xFF), set(10, 2), set(14, 0x80); break;  // READ CAPACITY
+      case 0x12:                                                    // INQUIRY: the pages of what can be cleared
+        if ((command[1] & 1) == 0) break;
+        set(1, command[2]);
+        if (command[2] == 0xB2) set(5, 0xC0);
+        if (command[2] == 0xB0) set(21, 1), set(27, 1), set(42, 2);
+        break;
       case 0x1A: set(4, 8), set(6, 4); break;                       // MODE SENSE: a write cache
     }
   }
@@ -152,6 +162,7 @@ void use(machine &here, controller_model &good, scsi_disk &disk) {
   demand(record.block_bytes >= 512 && (record.block_bytes & (record.block_bytes - 1)) == 0 && record.blocks != 0,
          "the disk has no such size");
   demand(record.entry_max >= 1 && record.entry_max <= virtio_scsi::entry_max && record.bytes_max >= 65536, "no such limits");
+  good.size = record.blocks;
   constexpr u64 room = 64 * 1024;
   auto memory = take_dma(room);
   demand(memory.has_value(), "there is no memory for data");
@@ -175,9 +186,10 @@ void use(machine &here, controller_model &good, scsi_disk &disk) {
         std::array<disk_op, 3> parts{};
         std::span const entries = std::span(parts).first(1 + what / 6 % 3);
         u64 const block = here.number(what % 4 == 0 ? 8 : 2);
+        constexpr u8 kinds[] = {disk_read, disk_write, 2, 3, disk_flush, 5, disk_discard, disk_zero};
         for (disk_op &each : entries) {
           each = {.address = reinterpret_cast<u64>(memory->data()), .cookie = cookie, .bytes = here.next() * 64u,
-                  .flags = u8{disk_more}, .kind = static_cast<u8>(what / 32), .reserved = 0, .block = block};
+                  .flags = u8{disk_more}, .kind = kinds[what / 32], .reserved = 0, .block = block};
         }
         entries.back().flags = 0;
         auto const taken = disk.try_submit(entries);

@@ -207,7 +207,7 @@ inline i64 check_operation(fake_disk const &disk, disk_op const *ops, u32 entrie
   u64 const blocks = bytes / disk.record.block_bytes;
   if (bytes == 0 || bytes % disk.record.block_bytes != 0) return -error::range;
   if (ops->block >= disk.record.blocks || blocks > disk.record.blocks - ops->block) return -error::range;
-  if (ops->kind == disk_write && (disk.record.features & disk_read_only) != 0) return -error::denied;
+  if (ops->kind == disk_write && (disk.record.features & disk_read_only) != 0) return -error::unsupported;
   return 0;
 }
 

@@ -20,6 +20,7 @@ class fake_nic {
     exo::u32 queue_max = 2;
     exo::u32 depth_max = 64;
     exo::u16 mtu = 1500;
+    exo::u64 offloads = 0;
     bool interrupts = true;
     bool has_mac = true;
   };
@@ -36,7 +37,7 @@ class fake_nic {
   fake_nic() : fake_nic(shape()) {}
   explicit fake_nic(shape const &chosen)
       : record_{.function = 0x18,
-                .offloads = 0,
+                .offloads = static_cast<exo::u32>(chosen.offloads),
                 .mac = {0x52, 0x54, 0, 0x12, 0x34, 0x56},
                 .mtu = chosen.mtu,
                 .queue_max = chosen.queue_max,
@@ -99,6 +100,7 @@ class fake_nic {
   std::vector<exo::u64> idle_deadlines;
   std::function<void()> while_idle = [] {};
   bool is_open = false;
+  bool opened_long = false;
   bool link_up = true;
   bool resets = true;  // false: close answers with a timeout
   int closes = 0;  // calls, good or bad
@@ -123,6 +125,9 @@ class fake_nic {
   exo::i64 open(exo::u32 nic, exo::u32 count, exo::u32 depth, void *memory, exo::u64 size) {
     if (nic != 0) return failed(exo::error::no_such);
     if (is_open) return failed(exo::error::busy);
+    opened_long = (count & exo::nic_open_long) != 0;
+    if (opened_long && (record_.offloads & exo::nic_long) == 0) return failed(exo::error::unsupported);
+    count &= ~static_cast<exo::u32>(exo::nic_open_long);
     if (count == 0 || count > record_.queue_max) return failed(exo::error::range);
     if (depth < 16 || depth > record_.depth_max || !std::has_single_bit(depth))
       return failed(exo::error::range);

@@ -70,6 +70,24 @@ TEST_CASE("nic: open reports every error and leaves the NIC as it was") {
   CHECK(card.closes == 0);
 }
 
+TEST_CASE("nic: opens for long frames where the NIC can") {
+  {
+    fake_nic card;
+    CHECK(exo::nic::open(0, 1, 64, rings, exo::long_frames::yes).error() == exo::error::unsupported);
+    CHECK_FALSE(card.is_open);
+  }
+  fake_nic card({.offloads = exo::nic_long});
+  for (auto const lengths : {exo::long_frames::yes, exo::long_frames::no}) {
+    auto opened = exo::nic::open(0, 1, 64, rings, lengths);
+    REQUIRE(opened);
+    CHECK(card.opened_long == (lengths == exo::long_frames::yes));
+    CHECK(opened->take_queue().has_value());
+    CHECK(opened->take_queue().error() == exo::error::no_such);
+  }
+  // A number of queues is never taken for the flag.
+  CHECK(exo::nic::open(0, exo::nic_open_long + 1, 64, rings).error() == exo::error::range);
+}
+
 TEST_CASE("nic: each queue is taken once") {
   fake_nic card;
   auto opened = exo::nic::open(0, 2, 16, rings);

@@ -140,6 +140,18 @@ TEST_CASE("parallel: without memory, and without other cores, the caller does it
   CHECK(std::is_sorted(all.begin(), all.end()));
 }
 
+TEST_CASE("parallel: an end before the beginning is no elements") {
+  machine_with_loops machine({.cores = 2});
+  std::vector<u64> all = numbers(10);
+  u32 calls = 0;
+  parallel::for_each(all.end(), all.begin(), [&](u64) { ++calls; });
+  CHECK(calls == 0);
+  CHECK(parallel::reduce(all.end(), all.begin(), u64{7}) == 7);
+  CHECK(parallel::find(all.end(), all.begin(), all[3]) == all.end());
+  CHECK(parallel::inclusive_scan(all.end(), all.begin(), all.begin()) == all.begin());
+  CHECK(all == numbers(10));
+}
+
 TEST_CASE("parallel: ranges, and what they are made of") {
   machine_with_loops machine;
   exo::workers pool;

@@ -66,6 +66,44 @@ TEST_CASE("task_disk: more operations than the queue holds, one bad block, reque
   CHECK(machine.disk.queues[0].most_in_flight == 16);
 }
 
+TEST_CASE("task_disk: what a disk cannot do is refused, and what was begun beside it is done") {
+  with_disk machine;
+  machine.disk.record.features |= exo::disk_read_only;
+  machine.disk.record.bytes_max = 1024;
+  machine.disk.record.address_mask = 7;
+  machine.machine.publish();
+  CHECK(exo::run([]() -> task<void> {
+    auto opened = exo::disk::open(exo::disk_id{0}, 1, 16);
+    exo::task_disk<> disk(*opened->take_queue());
+    struct request {
+      exo::u64 block;
+      std::size_t bytes, shift;
+      bool writes;
+      error expected;
+    };
+    for (request const &bad : {request{0, 0, 0, false, error::range}, request{0, 1536, 0, false, error::range},
+                               request{63, 1024, 0, false, error::range}, request{65, 512, 0, false, error::range},
+                               request{~exo::u64{0}, 512, 0, false, error::range}, request{0, 512, 4, false, error::range},
+                               request{0, 512, 0, true, error::unsupported}}) {
+      auto const [before, refused, behind] = co_await exo::when_all(
+          read_block(disk, 5),
+          [](exo::task_disk<> &to, request what) -> task<result<void>> {
+            std::vector<std::byte> buffer(2048);
+            std::span const part = std::span(buffer).subspan(what.shift, what.bytes);
+            if (what.writes) co_return co_await to.write(lba{what.block}, part);
+            co_return co_await to.read(lba{what.block}, part);
+          }(disk, bad),
+          read_block(disk, 6));
+      CHECK(before);
+      CHECK(refused.error() == bad.expected);
+      CHECK(behind);
+    }
+    std::vector<std::byte> buffer(1024);
+    auto const most = co_await disk.read(lba{62}, buffer);
+    CHECK(most);
+  }));
+}
+
 TEST_CASE("task_disk: cancelled, what waits ends at once, and what the device has when it is done") {
   with_disk machine;
   machine.disk.holds = true;
@@ -126,7 +164,7 @@ TEST_CASE("task_disk: of several that the device refuses, the first that goes on
       }(disk, block)));
     }
     auto const ended = co_await all.join();
-    CHECK(ended.error() == error::denied);
+    CHECK(ended.error() == error::unsupported);
     auto const read = co_await read_block(disk, 5);
     CHECK(read);
   }));

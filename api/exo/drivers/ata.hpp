@@ -1,12 +1,12 @@
 // ATA disks at an IDE controller: bus-master DMA where controller, disk and memory allow it, else PIO.
 //
 //   auto controller = exo::ata_controller::open(function);
-//   auto disk = controller->disk({.channel = 0, .unit = 0});   // a block_device: read, write, flush
+//   auto disk = controller->disk({.channel = 0, .unit = 0});   // a block_device: read, write, flush, discard
 //
 // A controller has two channels with two units each. Commands run one at a time and are polled for; the channel's
 // interrupt stays off. A command that has not ended in its time gets its channel reset, and both units can be used again.
 // One core at a time uses a controller and its disks.
-// SPEC  ATA/ATAPI-7 vol. 1 §6 (commands), vol. 2 §8 (protocols, software reset); PCI IDE Controller 1.0; Bus Master IDE 1.0
+// SPEC  ATA/ATAPI-7 vol. 1 §6 (commands), vol. 2 §8 (protocols, software reset); ACS-2 (TRIM); PCI IDE Controller 1.0; Bus Master IDE 1.0
 #pragma once
 
 #include <algorithm>
@@ -36,7 +36,7 @@ struct channel_ports {
   u16 bus_master = 0;  // command, status, table; 0: none
 };
 
-inline constexpr u16 reg_data = 0, reg_error = 1, reg_count = 2, reg_lba = 3, reg_device = 6, reg_command = 7;
+inline constexpr u16 reg_data = 0, reg_error = 1, reg_feature = 1, reg_count = 2, reg_lba = 3, reg_device = 6, reg_command = 7;
 inline constexpr u8 status_error = 0x01, status_data = 0x08, status_fault = 0x20, status_busy = 0x80;
 inline constexpr u8 control_reset = 0x04, control_no_interrupt = 0x02;
 inline constexpr u8 device_lba = 0x40, device_old = 0xA0;
@@ -45,11 +45,17 @@ inline constexpr u16 master_command = 0, master_status = 2, master_table = 4;
 inline constexpr u8 master_start = 0x01, master_to_memory = 0x08, master_failed = 0x02, master_clear = 0x06;
 
 enum class command : u8 {
+  trim = 0x06,  // DATA SET MANAGEMENT, with feature_trim (ACS-2 §7.10)
   read = 0x20, read_extended = 0x24, read_dma_extended = 0x25,
   write = 0x30, write_extended = 0x34, write_dma_extended = 0x35,
   read_dma = 0xC8, write_dma = 0xCA,
   flush = 0xE7, flush_extended = 0xEA, identify = 0xEC,
 };
+inline constexpr u8 feature_trim = 0x01;
+
+/// What a trim names: blocks in the upper 16 bits, and the first one's number (ACS-2 §7.10.3.1). One of no blocks is none.
+inline constexpr u64 trim_blocks_max = 0xFFFF;
+constexpr u64 trim_range(u64 first, u64 blocks) noexcept { return blocks << 48 | first; }
 
 /// A part of memory that a transfer goes to or comes from (Bus Master IDE 1.0 §1.2). It crosses no 64 KiB boundary.
 struct region {
@@ -64,13 +70,14 @@ inline constexpr u64 region_boundary = 0x10000;
 /// from, so that disks find it wherever the controller moves.
 struct shared {
   std::array<region, 16> table;
+  alignas(512) std::array<u64, 64> trimmed;  // trim_range each
   std::array<channel_ports, 2> channels;
   clock::duration patience;
 };
 
 }  // namespace ata
 
-/// An ATA disk, a block_device.
+/// An ATA disk, a clearing_block_device.
 ///
 /// Every function waits for the disk. Errors of all:
 /// @error range    no whole blocks, or blocks outside the disk
@@ -90,7 +97,10 @@ class ata_disk {
   [[nodiscard]] result<void> read(lba first, std::span<std::byte> into) noexcept {
     return transfer(first, into.size(), [&](u64 block, u64 at, u64 bytes) {
       std::span const part = into.subspan(at, bytes);
-      if (reachable(part)) return run_dma(extended_ ? ata::command::read_dma_extended : ata::command::read_dma, block, part, ata::master_to_memory);
+      if (reachable(part)) {
+        return run_dma(extended_ ? ata::command::read_dma_extended : ata::command::read_dma, block, bytes / block_bytes_, part,
+                       ata::master_to_memory);
+      }
       return run_pio(extended_ ? ata::command::read_extended : ata::command::read, block, bytes, [&](u64 offset) {
         port_in_words(ports().command, part.subspan(offset, block_bytes_));
       });
@@ -101,7 +111,9 @@ class ata_disk {
   [[nodiscard]] result<void> write(lba first, std::span<std::byte const> from) noexcept {
     return transfer(first, from.size(), [&](u64 block, u64 at, u64 bytes) {
       std::span const part = from.subspan(at, bytes);
-      if (reachable(part)) return run_dma(extended_ ? ata::command::write_dma_extended : ata::command::write_dma, block, part, 0);
+      if (reachable(part)) {
+        return run_dma(extended_ ? ata::command::write_dma_extended : ata::command::write_dma, block, bytes / block_bytes_, part, 0);
+      }
       return run_pio(extended_ ? ata::command::write_extended : ata::command::write, block, bytes, [&](u64 offset) {
         port_out_words(ports().command, part.subspan(offset, block_bytes_));
       });
@@ -113,6 +125,29 @@ class ata_disk {
     result<void> const begun = begin(extended_ ? ata::command::flush_extended : ata::command::flush, 0, 0);
     return begun ? wait(0) : begun;
   }
+
+  /// Tells the disk that blocks are needed no longer: they may read as anything until they are written again.
+  /// @error unsupported  the disk has no TRIM, or there is no DMA, which TRIM needs
+  [[nodiscard]] result<void> discard(lba first, u64 blocks) noexcept {
+    if (!trims_ || !dma_) return std::unexpected(error::unsupported);
+    u64 at = number(first);
+    if (at > blocks_ || blocks > blocks_ - at) return std::unexpected(error::range);
+    auto &ranges = shared_->trimmed;
+    std::span<std::byte const> const list = std::as_bytes(std::span(ranges));
+    for (u64 const end = at + blocks; at < end;) {
+      for (u64 &each : ranges) {
+        u64 const count = std::min(end - at, ata::trim_blocks_max);
+        each = ata::trim_range(at, count);
+        at += count;
+      }
+      result<void> const done = run_dma(ata::command::trim, 0, list.size() / 512, list, 0);
+      if (!done) return done;
+    }
+    return {};
+  }
+
+  /// Unsupported: TRIM is advice, which a disk may leave alone, and ATA has no other way to make zeros without sending them.
+  [[nodiscard]] result<void> zero(lba, u64) noexcept { return std::unexpected(error::unsupported); }
 
  private:
   friend class ata_controller;
@@ -154,11 +189,13 @@ class ata_disk {
     if (!idle()) return stuck();
     auto const put = [&](u16 reg, u64 value) { port_out(static_cast<u16>(base + reg), static_cast<u8>(value)); };
     if (extended_) {  // the registers hold two bytes each: the upper one goes first
+      put(ata::reg_feature, 0);
       put(ata::reg_count, count >> 8);
       for (u16 byte = 0; byte < 3; ++byte) put(static_cast<u16>(ata::reg_lba + byte), block >> (24 + 8 * byte));
     } else {
       put(ata::reg_device, device | (block >> 24 & 0x0F));
     }
+    put(ata::reg_feature, command == ata::command::trim ? ata::feature_trim : 0);
     put(ata::reg_count, count);
     for (u16 byte = 0; byte < 3; ++byte) put(static_cast<u16>(ata::reg_lba + byte), block >> (8 * byte));
     put(ata::reg_command, static_cast<u8>(command));
@@ -192,7 +229,7 @@ class ata_disk {
   }
 
   template <typename Byte>
-  [[nodiscard]] result<void> run_dma(ata::command command, u64 block, std::span<Byte> memory, u8 direction) noexcept {
+  [[nodiscard]] result<void> run_dma(ata::command command, u64 block, u64 count, std::span<Byte> memory, u8 direction) noexcept {
     u16 const master = ports().bus_master;
     u64 address = reinterpret_cast<u64>(memory.data());
     u64 const end = address + memory.size();
@@ -205,7 +242,7 @@ class ata_disk {
     port_out(static_cast<u16>(master + ata::master_table), static_cast<u32>(reinterpret_cast<u64>(&shared_->table)));
     port_out(static_cast<u16>(master + ata::master_command), direction);
     port_out(static_cast<u16>(master + ata::master_status), ata::master_clear);
-    result<void> done = begin(command, block, memory.size() / block_bytes_);
+    result<void> done = begin(command, block, count);
     if (!done) return done;
     port_out(static_cast<u16>(master + ata::master_command), static_cast<u8>(direction | ata::master_start));
     done = wait(0);
@@ -269,6 +306,7 @@ class ata_disk {
     // DMA, where the firmware has chosen a mode for it (words 63 and 88, upper bytes).
     bool const chosen = (words[63] & 0x0700) != 0 || ((words[53] & 4) != 0 && (words[88] & 0x7F00) != 0);
     dma_ = ports().bus_master != 0 && (words[49] & 0x0100) != 0 && chosen;
+    trims_ = extended_ && (words[169] & 1) != 0;
     text(model_, &words[27]);
     text(serial_, &words[10]);
     return {};
@@ -292,10 +330,11 @@ class ata_disk {
   u32 block_bytes_ = 512;
   bool extended_ = false;
   bool dma_ = false;
+  bool trims_ = false;
   std::array<char, 40> model_{};
   std::array<char, 20> serial_{};
 };
-static_assert(block_device<ata_disk>);
+static_assert(clearing_block_device<ata_disk>);
 
 /// An IDE controller. It must outlive its disks, but may move meanwhile.
 class ata_controller {
@@ -373,7 +412,7 @@ class ata_controller {
                                                    clock::duration patience) noexcept {
     auto memory = take_dma(sizeof(ata::shared), below_4_gib);
     if (!memory) return not_opened(memory.error());
-    new (memory->data()) ata::shared{{}, channels, patience};
+    new (memory->data()) ata::shared{.table{}, .trimmed{}, .channels = channels, .patience = patience};
     return ata_controller(std::move(*memory));
   }
 

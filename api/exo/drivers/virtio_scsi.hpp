@@ -4,7 +4,7 @@
 //   exo::scsi_address places[8];
 //   for (auto place : controller->find(places)) {
 //     auto disk = controller->disk(place);
-//     if (disk) exo::scsi_blocks blocks(std::move(*disk));   // read, write, flush
+//     if (disk) exo::scsi_blocks blocks(std::move(*disk));   // read, write, flush, discard, zero
 //   }
 //
 // Controller and disks belong to one core at a time: they share one ring. A command that has not ended in its time makes
@@ -32,6 +32,7 @@ class virtio_scsi {
   static constexpr u32 depth = 32;       // operations in flight, over all disks
   static constexpr u32 entry_max = 8;    // of one operation
   static constexpr u32 disks_max = 16;   // open at once
+  static constexpr u32 zeros_bytes = 4096;  // no larger blocks can be zeroed
 
   [[nodiscard]] static bool probe(pci_record const &function) noexcept {
     return virtio_transport::probe(function, virtio_kind::scsi);
@@ -105,6 +106,7 @@ class virtio_scsi {
   struct slot {
     request asked;
     response answered;
+    scsi::unmap_list unmap;
     u64 cookie;
     u64 deadline;
     u32 bytes;       // of data
@@ -129,6 +131,7 @@ class virtio_scsi {
     slot slots[depth];
     open_disk disks[disks_max];
     alignas(512) std::byte scratch[4096];
+    alignas(512) std::byte zeros[zeros_bytes]{};  // the block that is written to blocks that become zeros
     u32 in_flight = 0;
     u64 resets = 0;
     bool gone = false, armed = false;
@@ -282,6 +285,28 @@ class virtio_scsi {
       return {reinterpret_cast<u8 const *>(scratch), sizeof(scratch)};
     }
 
+    /// Asks a disk that lets go of blocks how it can clear them, and notes it. An operation is one command, so all become
+    /// as short as those that clear; a way that is for less than what blocks are mostly read by is not worth it.
+    void ask_clearing(scsi_address place, disk_record &record) noexcept {
+      auto const page = [&]<std::size_t Bytes>(u8 number, std::array<u8, Bytes> &into) {
+        if (ask(place, scsi::inquiry(number, Bytes), Bytes)) std::ranges::copy(answer().first(Bytes), into.begin());
+      };
+      std::array<u8, scsi::provisioning_bytes> provisioning{};
+      std::array<u8, scsi::limits_bytes> limits{};
+      page(scsi::provisioning_page, provisioning);
+      page(scsi::limits_page, limits);
+      scsi::clearing const most = scsi::clearing_of(provisioning, limits);
+      auto const note = [&](u32 feature, u64 blocks) {
+        u64 const bytes = std::min<u64>(blocks, ~u32{0}) * record.block_bytes;
+        if (bytes < clear_bytes_min) return;
+        record.features |= feature;
+        record.bytes_max = static_cast<u32>(std::min<u64>(record.bytes_max, bytes));
+      };
+      note(disk_can_discard, most.unmap);
+      if (record.block_bytes <= zeros_bytes) note(disk_can_zero, most.write_same);
+    }
+    static constexpr u64 clear_bytes_min = 64 * 1024;
+
     std::span<scsi_address> find(std::span<scsi_address> out) noexcept {
       std::size_t count = 0;
       u32 const target_max = std::min<u32>(bus.config<u16>(config_target_max), 255);
@@ -403,11 +428,14 @@ class scsi_disk {
       if ((disk.features & disk_write_cache) == 0) return std::unexpected(error::unsupported);
       return count;
     }
-    if (first.kind != disk_read && first.kind != disk_write) return std::unexpected(error::range);
-    if (first.kind == disk_write && (disk.features & disk_read_only) != 0) return std::unexpected(error::unsupported);
+    bool const clears = (first.kind == disk_discard || first.kind == disk_zero) && count == 1;
+    if (!clears && first.kind != disk_read && first.kind != disk_write) return std::unexpected(error::range);
+    u32 const needed = first.kind == disk_discard ? disk_can_discard : first.kind == disk_zero ? disk_can_zero : 0;
+    bool const can = (disk.features & needed) == needed;
+    if (!can || (first.kind != disk_read && (disk.features & disk_read_only) != 0)) return std::unexpected(error::unsupported);
     u64 bytes = 0;
     for (disk_op const &each : operations.first(count)) {
-      if (each.address == 0) return std::unexpected(error::pointer);
+      if (each.address == 0 && !clears) return std::unexpected(error::pointer);
       if (each.bytes == 0) return std::unexpected(error::range);
       bytes += each.bytes;
     }
@@ -422,20 +450,31 @@ class scsi_disk {
     if (at == nullptr) return false;
     disk_op const &first = entries[0];
     std::array<virtio_part, virtio_scsi::entry_max> parts;
+    std::size_t count = 0;
     bool const reads = first.kind == disk_read;
-    bool const flush = first.kind == disk_flush;
     u64 bytes = 0;
-    for (std::size_t each = 0; each < entries.size() && !flush; ++each) {
-      parts[each] = {entries[each].address, entries[each].bytes, reads};
-      bytes += entries[each].bytes;
+    for (disk_op const &each : entries) bytes += each.bytes;
+    auto const blocks = static_cast<u32>(bytes / record().block_bytes);
+    scsi::command command;
+    switch (first.kind) {
+      case disk_flush: command = scsi::synchronize_cache(); break;
+      case disk_discard:
+        command = scsi::unmap();
+        at->unmap = scsi::unmap_list_of(first.block, blocks);
+        parts[count++] = {reinterpret_cast<u64>(&at->unmap), sizeof(at->unmap), false};
+        break;
+      case disk_zero:
+        command = scsi::write_same(first.block, blocks);
+        parts[count++] = {reinterpret_cast<u64>(all_->zeros), record().block_bytes, false};
+        break;
+      default:
+        command = scsi::transfer(!reads, first.block, blocks);
+        for (disk_op const &each : entries) parts[count++] = {each.address, each.bytes, reads};
     }
-    scsi::command const command =
-        flush ? scsi::synchronize_cache()
-              : scsi::transfer(!reads, first.block, static_cast<u32>(bytes / record().block_bytes));
     at->cookie = first.cookie;
     at->disk = number_;
     at->status = virtio_scsi::state::pending;
-    return all_->add(*at, its().place, command, std::span(parts).first(flush ? 0 : entries.size()), reads);
+    return all_->add(*at, its().place, command, std::span(parts).first(count), reads);
   }
 
   virtio_scsi::state *all_;
@@ -456,7 +495,7 @@ inline opened<scsi_disk> virtio_scsi::disk(scsi_address place) noexcept {
   record.function = its.function;
   std::memcpy(record.model, its.scratch + 8, 24);  // vendor and product, filled up with blanks (SPC-4 §6.4.2)
   std::fill(record.model + 24, std::end(record.model), u8{' '});
-  if (its.ask(place, scsi::inquiry_serial(), scsi::serial_bytes)) {
+  if (its.ask(place, scsi::inquiry(scsi::serial_page, scsi::serial_bytes), scsi::serial_bytes)) {
     std::size_t const bytes = std::min<std::size_t>(its.answer()[3], sizeof(record.serial));
     std::fill(record.serial, std::end(record.serial), u8{' '});
     std::memcpy(record.serial, its.scratch + 4, bytes);
@@ -477,6 +516,7 @@ inline opened<scsi_disk> virtio_scsi::disk(scsi_address place) noexcept {
   }
   record.entry_max = std::min<u32>(entry_max, std::max<u32>(its.bus.config<u32>(config_parts_max), 3) - 2);
   record.bytes_max = static_cast<u32>(std::min<u64>(std::max<u64>(its.bus.config<u32>(config_sectors_max), 128) * 512, ~u32{0}));
+  if (size->provisioned) its.ask_clearing(place, record);
   record.queue_max = 1;
   record.depth_max = depth;
   record.interrupts = its.wake.here() ? 1 : 0;
@@ -487,6 +527,6 @@ inline opened<scsi_disk> virtio_scsi::disk(scsi_address place) noexcept {
 using scsi_blocks = queue_blocks<scsi_disk>;
 
 static_assert(pci_driver<virtio_scsi>);
-static_assert(block_device<scsi_blocks>);
+static_assert(clearing_block_device<scsi_blocks>);
 
 }  // namespace exo

@@ -115,11 +115,10 @@ struc ahci
 .finished:              resd 1
 .failed:                resd 1                  ; of the finished ones
                         resq 1                  ; ring.stack
-.plain:                 resd 1                  ; of the ready and issued ones
-                        resd 1
 .free:                  resd 1                  ; as ring.avail_index: r10d
                         resd 1
 .routed:                resd 1                  ; as ring.routed_core
+.plain:                 resd 1                  ; of the ready and issued ones
                         resb device.rings + 16 - $
                         resb 0x100 - $
 .fis:                   resb 256                ; received
@@ -145,12 +144,11 @@ ahci_driver:                                    ; struct disk_driver
 ; -----------------------------------------------------------------------------
 ; Registers the disks of a controller.
 ;
-; IN    r12  pci_record     rbp  near_variables
+; IN    r12  pci_record     edi  its function     rbp  near_variables
 ; USES  all but r12
 ahci_start:
                 cmp     word [r12 + pci_record.bar_bytes + AHCI_BAR * 8 + 1], HBA_BYTES >> 8
                 jb      .none                   ; I/O ports, or not what it claims to be
-                mov     edi, [r12 + pci_record.function]
                 call    pci_use
                 mov     esi, [r12 + pci_record.bar + AHCI_BAR * 8]
                 or      dword [rsi + HBA_BOHC], HBA_BOHC_OWN

@@ -4,7 +4,7 @@
 ;
 ;     0       submission queue     128 commands of 64 bytes
 ;     8,192   completion queue     128 completions of 16 bytes
-;     12,192  struct ring          the part of it that NVMe has
+;     12,200  struct ring          the part of it that NVMe has
 ;     12,288  slots                512 bytes for each operation in flight: its completion, should it succeed, and its
 ;                                  list of pages
 ;
@@ -37,7 +37,7 @@ NVME_DISCARD            equ 9
 NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
 NVME_DEPTH_MAX          equ 64
 NVME_SLOT_SHIFT         equ 9
-NVME_PAGES_MAX          equ ((1 << NVME_SLOT_SHIFT) - completion_size) / 8      ; of an operation, and the one it begins in
+NVME_PAGES_MAX          equ ((1 << NVME_SLOT_SHIFT) - completion_size) / 8 - 1  ; of an operation, and the one it begins in
 NVME_ID_MARK            equ 1 << 15
 NVME_STATUS_SHIFT       equ 17                  ; in the last dword of a completion
 NVME_NAMESPACE_PHYS     equ BOOT_NVME_PHYS      ; what it is asked for at boot, in the order of the numbers of that
@@ -98,20 +98,21 @@ struc nvme
 .namespace:             resd 1
 .first:                 resd 1                  ; its first queue
 endstruc
-NVME_FREE               equ ring.free_end       ; bits of the slots that are free, and of those beyond the last: r9
+NVME_FREE               equ ring.free_end       ; bits of the slots that are free: r9
 NVME_DOORBELL           equ ring.record         ; these in the order in which nvme_open fills them in
 NVME_NUMBER             equ ring.used
-NVME_DEPTH              equ ring.used + 4       ; slots
+NVME_SLOT_MASK          equ ring.used + 4       ; slots - 1
 NVME_MASK               equ ring.op             ; behind its MSI-X entry, which ends with the control word
-NVME_ARMED              equ ring.op_bytes
+NVME_ARMED              equ ring.mask
 
 ; A queue's memory, from the address that routines have. A slot is reached from its list.
-struc nvme_queue, -(12288 + completion_size)
+struc nvme_queue, -(12288 + completion_size + 8)
 .commands:              resb NVME_DEPTH_MAX * 2 << NVME_COMMAND_SHIFT
 .completions:           resb NVME_DEPTH_MAX * 2 << COMPLETION_SHIFT
-                        resb -$ - completion_size       ; struct ring at the end
+                        resb -$ - completion_size - 8   ; struct ring at the end
 .slots:
 .completion:            resb completion_size    ; of the first slot
+.first_page:            resq 1
 .list:
 endstruc
 NVME_QUEUE_BIT          equ 13                  ; of the bytes of .commands
@@ -450,15 +451,17 @@ nvme_open:
                 mov     [r8 + device.rings + rax * 8], r10
                 add     edx, [r8 + nvme.first]
                 lea     rdi, [r10 + NVME_FREE]
+                sub     ecx, ebp                ; (from 0)
                 or      rax, -1
-                stosq
+                shr     rax, cl
+                stosq                           ; NVME_FREE
                 mov     rax, [rbx + nvme_controller.doorbells]
                 lea     rax, [rax + rdx * 8]
                 stosq                           ; NVME_DOORBELL
                 xchg    eax, edx
                 stosd                           ; NVME_NUMBER
-                mov     eax, ebp
-                stosd                           ; NVME_DEPTH
+                lea     eax, [rbp - 1]
+                stosd                           ; NVME_SLOT_MASK
                 mov     al, NVME_ADMIN_CREATE
                 call    nvme_queues
                 pop     r11
@@ -520,7 +523,7 @@ nvme_reap:
                 jrcxz   .done                   ; no new one
                 and     dword [rdi], 0
                 mov     eax, ecx
-                and     eax, NVME_DEPTH_MAX - 1
+                and     eax, [rsi + NVME_SLOT_MASK]
                 bts     r9, rax
                 jc      .skip                   ; it is not in flight: not to be believed
                 shl     eax, NVME_SLOT_SHIFT
@@ -566,19 +569,11 @@ nvme_submit:
                 mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
                 xor     edi, edi
                 jmp     nvme_end
-.range:
-                push    -error_range
-                pop     rax
-.refused:                                       ; nothing is known of what was built
-                pop     rdx
-                jmp     ring_leave
 .next:
                 cmp     rdx, r11
                 jae     .publish
                 bsf     rbp, r9
                 jz      .publish
-                cmp     ebp, [rsi + NVME_DEPTH]
-                jae     .publish
                 call    disk_check
                 jc      .refused
                 btr     r9, rbp
@@ -602,33 +597,34 @@ nvme_submit:
                 mov     [rbp + nvme_queue.completion + completion.bytes], eax
                 jne     .other
 .pages:
+                lea     rdi, [rbp + nvme_queue.first_page] ; the first page goes before the list
+.entry:
                 mov     rax, [rdx + disk_op.address]
-                mov     [rbx + nvme_command.prp1], rax
-                mov     rdi, rbp
-.entry:                                         ; rax: its first byte
                 mov     ecx, [rdx + disk_op.bytes]
                 add     rcx, rax
 .page:
+                stosq
                 or      ax, PAGE_BYTES - 1
                 inc     rax
                 cmp     rax, rcx
-                jae     .end
-                stosq
-                jmp     .page
-.end:
+                jb      .page
                 cmp     byte [rdx + disk_op.flags], 0
                 je      .built
                 add     rdx, disk_op_size
-                mov     rax, [rdx + disk_op.address]
-                or      ecx, eax
+                or      ecx, [rdx + disk_op.address]
                 shl     ecx, 32 - 12
-                jnz     .range                  ; the entries do not join at a page
-                stosq
-                jmp     .entry
+                jz      .entry
+                push    -error_range            ; the entries do not join at a page
+                pop     rax
+.refused:                                       ; nothing is known of what was built
+                pop     rdx
+                jmp     ring_leave
 .built:
+                movups  xmm0, [rbp + nvme_queue.first_page]
+                movups  [rbx + nvme_command.prp1], xmm0 ; and prp2: right for two pages
                 sub     edi, ebp
                 cmp     edi, 8
-                cmovbe  rbp, [rbp]              ; the second of two pages
+                jbe     .queued
                 mov     [rbx + nvme_command.prp2], rbp
 .queued:
                 add     rdx, disk_op_size

@@ -125,6 +125,9 @@ virtio_blk_submit:
                 call    ring_begin
                 mov     r8, [rsi + ring.record]
                 jmp     .next
+.refused:
+                push    rax
+                jmp     virtio_fail
 .op:
                 cmp     r10d, r9d
                 je      .publish                ; no slot is free
@@ -133,13 +136,11 @@ virtio_blk_submit:
                 mov     ecx, edi
                 mov     eax, r10d
                 and     eax, [rsi + ring.mask]
-                movzx   eax, word [rsi + avail.ring + rax * 2]
-                mov     edi, eax
+                movzx   edi, word [rsi + avail.ring + rax * 2]
                 shl     edi, DESC_SHIFT
                 mov     [rbp + rdi + slot.frame], ecx
-                lea     ecx, [rax + BLK_STATUS - 1]
-                mov     [rbx + rdi + desc.next], cx     ; the header leads to the data
-                shl     ecx, 16                 ; and every data descriptor to the status, until one comes between
+                mov     ecx, [rbx + rdi + BLK_STATUS * desc_size + desc.flags]  ; DESC_WRITE, and next, the status itself:
+                                                ; every data descriptor leads to it, until one comes between
                 mov     rax, [rdx + disk_op.cookie]
                 mov     [rbp + rdi + slot.cookie], rax
                 or      dword [rbp + rdi + slot.link], -1       ; SLOT_LAST; and status, BLK_STATUS_PENDING
@@ -152,7 +153,7 @@ virtio_blk_submit:
                 cmp     al, disk_write
                 ja      .special
                 xor     al, disk_write
-                lea     ecx, [rcx + rax * 2 + (1 << 16 | DESC_NEXT)]    ; and DESC_WRITE for a read
+                lea     ecx, [rcx + rax * 2 - DESC_WRITE + DESC_NEXT]   ; and DESC_WRITE for a read
                 call    virtio_entries
 .queue:
                 inc     r10d
@@ -163,11 +164,11 @@ virtio_blk_submit:
 .publish:
                 jmp     virtio_publish
 .special:
-                inc     word [rbx + rdi + desc.next]    ; of a flush the status
+                movups  xmm0, [rbx + rdi + BLK_STATUS * desc_size]      ; of a flush the status stands in the data's place
+                movups  [rbx + rdi + DATA], xmm0
                 cmp     al, disk_flush
                 je      .queue
-                dec     word [rbx + rdi + desc.next]    ; the range
-                add     ecx, 1 << 16 | DESC_NEXT
+                dec     ecx                     ; DESC_NEXT instead of DESC_WRITE
                 mov     [rbx + rdi + DATA + desc.flags], ecx
                 mov     dword [rbx + rdi + DATA + desc.bytes], VIRTIO_BLK_RANGE_BYTES
                 lea     rax, [rbp + rdi + virtio_blk_range.sector]
@@ -178,6 +179,3 @@ virtio_blk_submit:
                 shr     ecx, 9                  ; BLK_SECTOR_BYTES
                 mov     [rax + virtio_blk_range.sectors - virtio_blk_range.sector], rcx     ; flags: 0
                 jmp     .queue
-.refused:
-                push    rax
-                jmp     virtio_fail

@@ -12,6 +12,12 @@
 ;
 ; The device fills up to E1000_BUFFER_BYTES of a receive buffer whatever its size, so buffers have to be that long.
 ; It passes on all frames, whoever they are for. One with an error comes back with 0 bytes.
+;
+; Opened for long frames it takes those of up to 16 KiB (82544 to 82574), or 9,728 bytes (82576 and later: RLPML, as a reset
+; leaves it), each in as many buffers as it needs: it fills E1000_PART_BYTES of each but the last. What a reset gives of its
+; memory to frames that are sent (PBA, TXPBS) has room for one of E1000_LONG_BYTES. Chipset NICs do not offer it: 82577, 82578
+; end at 4 KiB, and those since 82579 garble long frames unless MAC and PHY are set up against an erratum; nor do 82573E, V,
+; which have no long frames. None of that has been tried but in QEMU: 82540, 82544, 82545, 82574.
 ; SPEC  PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual (8254x) §3, §13; 82574 datasheet
 ;       §7, §10; I210 datasheet §7.1.4.1, §7.2.2.1 (legacy descriptors)
 
@@ -19,6 +25,8 @@ E1000_VENDOR            equ 0x8086
 E1000_REGISTERS_BYTES   equ 0x20000
 E1000_RESET_US          equ 20000               ; after which the EEPROM has been read again
 E1000_BUFFER_BYTES      equ 1522                ; longest frame without RCTL.LPE: two VLAN tags, or one and the FCS
+E1000_PART_BYTES        equ 2048                ; RCTL.BSIZE, as reset leaves it: 0
+E1000_LONG_BYTES        equ 9014                ; longest frame to send, if opened for long ones
 E1000_FRAME_MIN         equ 17                  ; shorter ones are not padded (82574 §10.2.6.1, TCTL.PSP)
 E1000_DEPTH_MAX         equ 2048
 E1000_DEPTH_BYTES       equ 256
@@ -36,6 +44,7 @@ E1000_CAUSE_RX          equ 1 << 7              ; RXT0
 E1000_CAUSE_TX          equ 1 << 0              ; TXDW
 E1000_RCTL              equ 0x0100
 E1000_RCTL_RUN          equ 1 << 1 | 1 << 3 | 1 << 4 | 1 << 15 | 1 << 26        ; EN, UPE, MPE, BAM, SECRC: all frames, no FCS
+E1000_RCTL_LPE          equ 1 << 5
 E1000_TCTL              equ 0x0400
 E1000_TCTL_RUN          equ 1 << 1 | 1 << 3 | 0x0f << 4 | 0x40 << 12    ; EN, PSP, CT, COLD of full duplex
 E1000_TIPG              equ 0x0410
@@ -85,7 +94,7 @@ struc e1000
 endstruc
 
 e1000_ring_rows:                                ; bytes_min, bytes_span, struct e1000_ring
-                dd      E1000_BUFFER_BYTES, ~E1000_BUFFER_BYTES, E1000_CAUSE_RX, 0, ~0
+                dd      E1000_BUFFER_BYTES, ~E1000_PART_BYTES, E1000_CAUSE_RX, 0, ~0
                 dd      E1000_FRAME_MIN, MTU_DEFAULT + ETHERNET_HEADER_BYTES - E1000_FRAME_MIN
                 dd      E1000_CAUSE_TX, E1000_COMMAND, ~frame_more
 
@@ -94,14 +103,14 @@ e1000_driver:                                   ; struct nic_driver
                 dw      e1000_post - core_start_phys, e1000_reap - core_start_phys
                 dw      e1000_arm - core_start_phys, e1000_link - core_start_phys
 
-; Device ids, ascending: how many not to take, then how many to take, 8 bits each.
-;   E1000_IDS 0x1026, 0x1028    behind E1000_IDS 0x101d, 0x101e becomes   db 7, 3
-%macro E1000_IDS 2
-%rep (%1 - e1000_next_id - 1) / 255
+; Device ids, ascending: how many not to take, then how many to take and their offloads, 8 bits each.
+;   E1000_IDS 0x1026, 0x1028    behind E1000_IDS 0x101d, 0x101e becomes   db 7, 3 + nic_long
+%macro E1000_IDS 2-3 nic_long
+%rep (%1 - e1000_next_id - 1) // 255
                 db      255, 0
 %assign e1000_next_id e1000_next_id + 255
 %endrep
-                db      %1 - e1000_next_id, %2 + 1 - %1
+                db      %1 - e1000_next_id, %2 + 1 - %1 + %3
 %assign e1000_next_id %2 + 1
 %endmacro
 E1000_ID_FIRST          equ 0x1000
@@ -112,8 +121,9 @@ e1000_ids:
                 E1000_IDS 0x1026, 0x1028        ; 82545
                 E1000_IDS 0x105e, 0x1060        ; 82571
                 E1000_IDS 0x1075, 0x107f        ; 82547, 82541, 82546, 82572
-                E1000_IDS 0x108a, 0x108c        ; 82546, 82573
-                E1000_IDS 0x109a, 0x109a        ; 82573
+                E1000_IDS 0x108a, 0x108a        ; 82546
+                E1000_IDS 0x108b, 0x108c, 0     ; 82573E, 82573V
+                E1000_IDS 0x109a, 0x109a        ; 82573L
                 E1000_IDS 0x10a4, 0x10a5        ; 82571
                 E1000_IDS 0x10b5, 0x10b5        ; 82546
                 E1000_IDS 0x10b9, 0x10b9        ; 82572
@@ -122,10 +132,10 @@ e1000_ids:
                 E1000_IDS 0x10d5, 0x10d5        ; 82571
                 E1000_IDS 0x10d9, 0x10da        ; 82571
                 E1000_IDS 0x10e6, 0x10e8        ; 82576
-                E1000_IDS 0x10ea, 0x10eb        ; PCH
-                E1000_IDS 0x10ef, 0x10f0
+                E1000_IDS 0x10ea, 0x10eb, 0     ; PCH
+                E1000_IDS 0x10ef, 0x10f0, 0
                 E1000_IDS 0x10f6, 0x10f6        ; 82574
-                E1000_IDS 0x1502, 0x1503        ; PCH2
+                E1000_IDS 0x1502, 0x1503, 0     ; PCH2
                 E1000_IDS 0x150a, 0x150a        ; 82576
                 E1000_IDS 0x150c, 0x1511        ; 82583, 82576, 82580
                 E1000_IDS 0x1516, 0x1516        ; 82580
@@ -133,23 +143,24 @@ e1000_ids:
                 E1000_IDS 0x1521, 0x1524        ; I350
                 E1000_IDS 0x1526, 0x1527        ; 82576, 82580
                 E1000_IDS 0x1533, 0x1533        ; I210
-                E1000_IDS 0x1536, 0x153b        ; I210, I211, I217
+                E1000_IDS 0x1536, 0x1539        ; I210, I211
+                E1000_IDS 0x153a, 0x153b, 0     ; I217
                 E1000_IDS 0x1546, 0x1546        ; I350
-                E1000_IDS 0x1559, 0x155a        ; I218
-                E1000_IDS 0x156f, 0x1570        ; I219
+                E1000_IDS 0x1559, 0x155a, 0     ; I218
+                E1000_IDS 0x156f, 0x1570, 0     ; I219
                 E1000_IDS 0x157b, 0x157c        ; I210
-                E1000_IDS 0x15a0, 0x15a3        ; I218
-                E1000_IDS 0x15b7, 0x15b9        ; I219
-                E1000_IDS 0x15bb, 0x15be
-                E1000_IDS 0x15d6, 0x15d8
-                E1000_IDS 0x15df, 0x15e3
-                E1000_IDS 0x15f9, 0x15fc
+                E1000_IDS 0x15a0, 0x15a3, 0     ; I218
+                E1000_IDS 0x15b7, 0x15b9, 0     ; I219
+                E1000_IDS 0x15bb, 0x15be, 0
+                E1000_IDS 0x15d6, 0x15d8, 0
+                E1000_IDS 0x15df, 0x15e3, 0
+                E1000_IDS 0x15f9, 0x15fc, 0
 e1000_ids_end:
 
 ; -----------------------------------------------------------------------------
 ; Registers a NIC, if the function is one of these.
 ;
-; IN    r12  pci_record     rbp  near_variables
+; IN    r12  pci_record     edi  its function     rbp  near_variables
 ; USES  all but r12
 e1000_start:
                 movzx   edx, word [r12 + pci_record.device]
@@ -161,6 +172,8 @@ e1000_start:
                 sub     edx, eax
                 jb      .none                   ; before a range: not in the list
                 lodsb
+                mov     ecx, eax
+                and     al, nic_long - 1
                 sub     edx, eax
                 jb      .known
                 cmp     esi, e1000_ids_end
@@ -170,30 +183,33 @@ e1000_start:
 .known:
                 cmp     word [r12 + pci_record.bar_bytes + 2], E1000_REGISTERS_BYTES >> 16
                 jb      .none
+                call    pci_use
                 mov     edi, info + machine_info.nics
                 call    device_add
                 jc      .none
                 inc     dword [rdi + list.count]
-                mov     edi, [r12 + pci_record.function]
-                call    pci_use
                 mov     dword [rbx + device.driver], e1000_driver
                 mov     rsi, [r12 + pci_record.bar]
                 mov     [rbx + e1000.registers], rsi
                 call    e1000_stop              ; the firmware may have left it busy
                 mov     edi, [rbx + device.record]
-                add     edi, nic_record.mac     ; offloads: none
+                add     edi, nic_record.offloads
+                xchg    eax, ecx
+                and     eax, nic_long           ; at most
+                stosd
                 mov     si, E1000_RAL           ; see e1000_open
                 movsd
                 lodsd                           ; RAH
                 stosw
-                mov     eax, MTU_DEFAULT
+                mov     ax, MTU_DEFAULT
                 stosw
                 push    1
                 pop     rax
                 mov     ecx, E1000_DEPTH_MAX
                 mov     edx, E1000_DEPTH_BYTES
-                and     dword [r12 + pci_record.msix], 0        ; one ring pair needs one message: MSI, or the line. With MSI-X
-                xor     esi, esi                ; each family has causes of its own
+                xor     esi, esi
+                mov     [r12 + pci_record.msix], esi    ; one ring pair needs one message: MSI, or the line. With MSI-X each
+                                                ; family has causes of its own
                 jmp     device_limits
 
 ; -----------------------------------------------------------------------------
@@ -211,10 +227,11 @@ e1000_open.silent:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, edx depth, rcx memory
+; IN    r8 device, edx depth, rcx memory, r11d -1: for long frames too, 0: not
 ; OUT   rax  0, or -timeout
 ; USES  all but r8 r12 to r15
 e1000_open:
+                mov     ebx, r11d
                 push    rdx
                 push    rcx
                 call    e1000_close
@@ -222,8 +239,7 @@ e1000_open:
                 pop     rbp
                 js      .silent
                 shl     ebp, 5                  ; bytes of the descriptors
-                mov     rbx, [r8 + e1000.registers]
-                mov     rdx, rbx                ; registers lie at multiples of their size, 128 KiB or more:
+                mov     rdx, [r8 + e1000.registers]     ; they lie at a multiple of their size, 128 KiB or more:
                 mov     dh, E1000_RINGS >> 8    ; parts of the address can be replaced
                 mov     esi, e1000_ring_rows
                 lea     r10, [r8 + device.rings]
@@ -270,14 +286,23 @@ e1000_open:
                 add     dh, E1000_RING_STEP >> 8
                 cmp     dh, E1000_RINGS + 2 * E1000_RING_STEP >> 8
                 jne     .ring
-                mov     dword [rbx + E1000_TIPG], E1000_TIPG_COPPER
-                mov     dword [rbx + E1000_TCTL], E1000_TCTL_RUN
-                or      dword [rbx + E1000_CTRL], E1000_CTRL_LINK
+                mov     dh, E1000_TCTL >> 8
+                mov     dword [rdx + E1000_TIPG - E1000_TCTL], E1000_TIPG_COPPER
+                mov     dword [rdx], E1000_TCTL_RUN
+                mov     dh, E1000_CTRL >> 8
+                or      dword [rdx], E1000_CTRL_LINK
+                mov     dh, E1000_RCTL >> 8
                 mov     eax, E1000_RCTL_RUN
-                mov     [rbx + E1000_RCTL], eax
-                cmp     [rbx + E1000_RCTL], eax
+                test    ebx, ebx
+                jz      .run
+                or      al, E1000_RCTL_LPE
+                mov     word [rdi - e1000_ring_size + ring.bytes_span], E1000_LONG_BYTES - E1000_FRAME_MIN
+                mov     rdi, [r8 + device.rings]
+                mov     word [rdi + ring.bytes_min], E1000_PART_BYTES
+.run:
+                mov     [rdx], eax
+                sub     eax, [rdx]
                 jne     e1000_close.gone        ; it may read as 0 for ever
-                xor     eax, eax
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -350,10 +375,9 @@ e1000_post:
                 movzx   eax, word [rdx + frame.flags]
                 test    eax, eax
                 jnz     .special
-                mov     rax, [rdx + frame.address]
-                mov     [rbp + rdi + e1000_kept.address], rax
-                mov     rax, [r8 + frame.cookie]
-                mov     [rbp + rdi + e1000_kept.cookie], rax
+                movlps  xmm0, [rdx + frame.address]
+                movhps  xmm0, [r8 + frame.cookie]
+                movups  [rbp + rdi], xmm0       ; struct e1000_kept
                 add     rdx, frame_size
                 sub     ecx, [rsi + ring.bytes_min]
                 cmp     ecx, [rsi + ring.bytes_span]
@@ -398,44 +422,50 @@ e1000_reap:
                 mov     rdi, [r8 + e1000.registers]
                 mov     [rdi + E1000_IMC], eax
 .disarmed:
-                mov     r8d, [rsi + ring.mask]
                 mov     r9d, [rsi + ring.used_index]
-                mov     r11d, [rsi + e1000_ring.command]
                 mov     ecx, ecx
                 jrcxz   .done
 .next:
                 cmp     r9d, r10d
                 je      .done
                 mov     edi, r9d
-                and     edi, r8d
+                and     edi, [rsi + ring.mask]
                 mov     eax, [rbx + rdi + e1000_desc.status]    ; and errors
                 test    al, E1000_DD
                 jz      .done
                 add     r9d, e1000_desc_size
                 cmp     qword [rbp + rdi + e1000_kept.address], 0
                 je      .next
-                test    r11d, r11d
-                jnz     .sent
+                cmp     dword [rsi + e1000_ring.command], 0
+                jne     .sent
                 movups  xmm0, [rbp + rdi]       ; address, cookie
                 movups  [rdx + frame.address], xmm0
                 and     eax, E1000_RX_FAILED | E1000_RX_EOP
                 xor     eax, E1000_RX_EOP
-                jnz     .bad
+                jnz     .part
                 mov     ax, [rbx + rdi + e1000_desc.length]
-                cmp     eax, E1000_BUFFER_BYTES
+.bytes:
+                cmp     eax, [rsi + ring.bytes_min]
                 jbe     .good
 .bad:
                 xor     eax, eax
 .good:
-                movd    xmm0, eax
-                movups  [rdx + frame.bytes], xmm0       ; and no flags
+                movq    xmm0, rax
+                movups  [rdx + frame.bytes], xmm0       ; and flags
                 add     rdx, frame_size
                 loop    .next
                 jmp     .done
+.part:
+                test    al, E1000_RX_EOP
+                jz      .bad                    ; it is there: an error
+                mov     ax, E1000_PART_BYTES    ; more than any buffer has if not opened for long frames
+                cmp     ax, [rbx + rdi + e1000_desc.length]
+                jne     .bad
+                bts     rax, 8 * (frame.flags - frame.bytes) + FRAME_MORE_BIT
+                jmp     .bytes
 .sent:
-                mov     rax, [rbp + rdi + e1000_kept.cookie]
-                mov     [rdx + completion.cookie], rax
-                and     qword [rdx + completion.status], 0      ; and bytes
+                movq    xmm0, [rbp + rdi + e1000_kept.cookie]
+                movups  [rdx + completion.cookie], xmm0 ; status and bytes: 0
                 add     rdx, completion_size
                 loop    .next
 .done:
@@ -443,7 +473,7 @@ e1000_reap:
                 xchg    [rsi + ring.used_index], eax
                 sub     r9d, eax
                 add     [rsi + ring.free_end], r9d
-                cmp     r11d, 1                 ; they are frames
+                cmp     dword [rsi + e1000_ring.command], 1     ; CF: they are frames
                 mov     cl, COMPLETION_SHIFT
                 adc     cl, 0
                 jmp     ring_end
@@ -466,21 +496,21 @@ e1000_arm:
                 mov     rdx, [r8 + e1000.registers]
                 mov     eax, [rsi + e1000_ring.cause]
                 mov     [rsi + e1000_ring.armed], eax
-                mov     [rdx + E1000_ICR], eax
-                mov     ecx, [rdx + E1000_STATUS]
-                mov     [rdx + E1000_IMS], eax
+                mov     dl, E1000_ICR
+                mov     [rdx], eax
+                mov     ecx, [rdx + E1000_IMS - E1000_ICR]
+                mov     [rdx + E1000_IMS - E1000_ICR], eax
                 xor     edi, edi                ; its one message
                 call    ring_route
-                mov     eax, [rsi + ring.used_index]
-                cmp     eax, [rsi + ring.avail_index]
-                je      .none
-                and     eax, [rsi + ring.mask]
-                add     rax, [rsi + ring.desc]
-                movzx   eax, byte [rax + e1000_desc.status]
-                and     eax, E1000_DD           ; reaping disarms
-                ret
-.none:
                 xor     eax, eax
+                mov     ecx, [rsi + ring.used_index]
+                cmp     ecx, [rsi + ring.avail_index]
+                je      .none
+                and     ecx, [rsi + ring.mask]
+                add     rcx, [rsi + ring.desc]
+                mov     al, [rcx + e1000_desc.status]
+                and     al, E1000_DD            ; reaping disarms
+.none:
                 ret
 
 ; -----------------------------------------------------------------------------

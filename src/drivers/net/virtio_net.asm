@@ -1,19 +1,24 @@
-; virtio-net: queue pairs, receive-side scaling, checksum and segmentation offload.
+; virtio-net: queue pairs, receive-side scaling, checksum and segmentation offload, mergeable buffers.
 ;
-; The header of each frame lies in its slot; the last twelve bytes of struct frame have the same order.
+; The header of each frame lies in its slot; the last twelve bytes of struct frame have the same order. Opened for long
+; frames, buffers have it in front of what is received, and it is only the first of a frame's that has it (§5.1.6.4): a slot
+; then is one descriptor.
 ; SPEC  virtio 1.2 §5.1
 
 VIRTIO_NET_F_CSUM       equ 1 << 0
 VIRTIO_NET_F_GUEST_CSUM equ 1 << 1
 VIRTIO_NET_F_MTU        equ 1 << 3
 VIRTIO_NET_F_MAC        equ 1 << 5
+VIRTIO_NET_F_GUEST_TSO  equ 3 << 7              ; of IPv4 and IPv6
 VIRTIO_NET_F_TSO4_BIT   equ 11                  ; HOST_TSO4, and HOST_TSO6 is the next
+VIRTIO_NET_F_MRG_RXBUF  equ 1 << 15
+VIRTIO_NET_LONG         equ VIRTIO_NET_F_GUEST_TSO | VIRTIO_NET_F_MRG_RXBUF
 VIRTIO_NET_F_STATUS     equ 1 << 16
 VIRTIO_NET_F_CTRL_VQ    equ 1 << 17
 VIRTIO_NET_F_MQ_BIT     equ 22                  ; which goes with CTRL_VQ (§5.1.3.1)
 VIRTIO_NET_FEATURES     equ VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_MTU | VIRTIO_NET_F_MAC | \
                             3 << VIRTIO_NET_F_TSO4_BIT | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_CTRL_VQ | \
-                            1 << VIRTIO_NET_F_MQ_BIT | 1 << VIRTIO_F_EVENT_IDX_BIT
+                            1 << VIRTIO_NET_F_MQ_BIT | 1 << VIRTIO_F_EVENT_IDX_BIT | VIRTIO_NET_LONG
 VIRTIO_NET_F_RSS        equ 1 << 28             ; of the upper 32
 VIRTIO_NET_CTRL_MQ      equ 4                   ; class 4, command 0: number of pairs
 VIRTIO_NET_CTRL_MQ_RSS  equ 1                   ; command 1: that, and which flow goes where
@@ -26,6 +31,7 @@ CONTROL_USED            equ BLK_SLOT_DESCS * 4  ; from its available ring on
 CONTROL_DESC            equ CONTROL_USED + BLK_SLOT_DESCS * desc_size
 FRAME_MORE_BIT          equ 7                   ; frame_more
 SEGMENTED_MAX_BYTES     equ 0xffff
+LONG_BUFFER_BYTES       equ 2048
 NET_SLOT_SHIFT          equ 1                   ; two descriptors
 
 struc virtio_net_config
@@ -113,6 +119,8 @@ virtio_net_post:
                 jnc     .unsupported
 .agreed:
                 mov     ecx, [rsi + ring.data_flags]
+                test    ecx, ecx                ; JOINS
+                js      .unsupported
                 push    rdi
                 call    virtio_entries
                 pop     rdi
@@ -158,6 +166,10 @@ virtio_net_start:
                 shr     edx, VIRTIO_NET_F_TSO4_BIT - 2
                 and     edx, nic_tcp4 | nic_tcp6
                 or      eax, edx
+                test    ch, VIRTIO_NET_F_MRG_RXBUF >> 8
+                jz      .offloads
+                or      al, nic_long
+.offloads:
                 stosd
                 mov     ebx, ecx
                 push    6
@@ -184,7 +196,7 @@ virtio_net_start:
 ; Opens; then tells the device how many pairs to use if it is more than one: a command on the control queue, a ring in
 ; the device's page. The command and the number fill a slot's header, and the status follows straight.
 ;
-; IN    r8 device, esi queues, edx depth, rcx memory
+; IN    r8 device, esi queues, edx depth, rcx memory, r11d whether for long frames
 ; OUT   rax 0, or -timeout, -unsupported, -io
 ; USES  all but r12 to r15
 ; SPEC  virtio 1.2 §5.1.6.5.5
@@ -201,6 +213,10 @@ virtio_net_open:
                 movzx   edx, word [rsi + nic_record.mtu]
                 lea     edi, [rdx + ETHERNET_HEADER_BYTES]
                 mov     ebp, [r8 + virtio.features]
+                test    bp, bp                  ; VIRTIO_NET_F_MRG_RXBUF
+                jns     .rings
+                mov     edi, LONG_BUFFER_BYTES
+.rings:
                 lea     rsi, [r8 + device.rings]
 .pair:
                 lodsq                           ; a receive buffer holds any frame
@@ -208,6 +224,11 @@ virtio_net_open:
                 mov     [rax + ring.bytes_min], edi
                 mov     [rax + ring.bytes_span], edi
                 not     dword [rax + ring.bytes_span]
+                test    bp, bp
+                jns     .transmit
+                or      byte [rax + ring.data_flags + 3], JOINS >> 24
+                sub     qword [rax + ring.desc], DATA   ; the slot's first descriptor has the data
+.transmit:
                 lodsq
                 mov     [rax + ring.features], ebp
                 mov     byte [rax + ring.bytes_min], ETHERNET_HEADER_BYTES
