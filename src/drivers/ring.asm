@@ -21,8 +21,8 @@ struc ring, -112                                ; the first nine in the order in
 .routed_core:           resd 1                  ; core + 1 that its interrupt goes to
 .op_free_end:           resd 1                  ; free_end when the operation began,
 .op_bytes:              resd 1                  ; and its bytes so far
-.data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive, SENDS where they go,
-                                                ; 0 of a disk
+.data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive, with JOINS in parts too,
+                                                ; SENDS where they go, 0 of a disk
 .bytes_min:             resd 1                  ; of a frame
 .bytes_span:            resd 1                  ; from the shortest to the longest frame
 .features:              resd 1                  ; that its frames may use: as agreed, of a receive ring none

@@ -567,6 +567,7 @@ virtio_reap:
                 sub     ecx, NET_HEADER_BYTES   ; a frame without a header comes out as the whole buffer
                 cmp     ecx, [rbp + rdi + slot.frame]
                 cmova   ecx, [rbp + rdi + slot.frame]
+.received:
                 mov     [rdx + frame.bytes], ecx
                 add     rdx, frame_size
 .skip:
@@ -628,7 +629,6 @@ virtio_reap:
 .placed:
                 movups  [rdx + frame.bytes], xmm0
                 mov     [rdx + frame.address], rax
-                mov     [rdx + frame.bytes], ecx
                 and     byte [rdx + frame.flags], frame_checksum | frame_checksum_good
                 test    ecx, ecx
                 cmovz   edi, ecx                ; an error ends the frame
@@ -638,8 +638,7 @@ virtio_reap:
                 jz      .last
                 or      byte [rdx + frame.flags], frame_more
 .last:
-                add     rdx, frame_size
-                jmp     .skip
+                jmp     .received
 .odd:                                           ; free already, or of several slots: free those behind the first here
                 movzx   eax, word [rbp + rdi + slot.link]
                 test    eax, eax

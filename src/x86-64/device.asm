@@ -325,8 +325,8 @@ device_call:
 ; in the record, which has the PCI function in it, and the device: driver, and what is the driver's own.
 ;
 ; IN    edi  list in info: nics or disks     r12  pci_record     rbp  near_variables
-; OUT   rbx  device; CF set if there is no room
-; USES  rax rsi
+; OUT   rbx  device     rsi  its record; CF set if there is no room
+; USES  rax
 device_add:
                 mov     eax, [rdi + list.count]
                 cmp     eax, DEVICE_MAX

@@ -1,5 +1,6 @@
 // Answers pings of any length with the frames they came in: their parts go back as they are, but for a few fields of the
-// headers. The NIC is opened as usual first, then for long frames; a ping of `end_bytes` ends each.
+// headers. The NIC is opened as usual first, then for long frames; a ping of `end_bytes` ends each. test/boot/network.sh
+// has Linux at the other end.
 #include <exo/exo.hpp>
 #include <exo/net/checksum.hpp>
 #include <exo/nic.hpp>
@@ -80,7 +81,9 @@ counts serve(long_frames lengths) {
       continue;
     }
     if (part.bytes != 0 && turn_round({parts.data(), held}, bytes)) {
-      for (std::size_t at = 0; at < held; ++at) next_buffer[parts[at].cookie] = at + 1 < held ? static_cast<u16>(parts[at + 1].cookie) : last;
+      for (std::size_t at = 0; at < held; ++at) {
+        next_buffer[parts[at].cookie] = at + 1 < held ? static_cast<u16>(parts[at + 1].cookie) : last;
+      }
       if (queue.try_send({parts.data(), held}).value_or(0) != held) panic("a frame is not taken");
       sending = true;
       ++count.frames;

@@ -83,7 +83,6 @@ endstruc
 struc e1000_ring                                ; behind struct ring
 .cause:                 resd 1                  ; of its interrupt
 .command:               resd 1                  ; of its descriptors; 0: it receives
-.flags_none:            resd 1                  ; flags that no entry may have
 .armed:                 resd 1                  ; its cause, or 0
 endstruc
 
@@ -94,9 +93,9 @@ struc e1000
 endstruc
 
 e1000_ring_rows:                                ; bytes_min, bytes_span, struct e1000_ring
-                dd      E1000_BUFFER_BYTES, ~E1000_PART_BYTES, E1000_CAUSE_RX, 0, ~0
+                dd      E1000_BUFFER_BYTES, ~E1000_PART_BYTES, E1000_CAUSE_RX, 0
                 dd      E1000_FRAME_MIN, MTU_DEFAULT + ETHERNET_HEADER_BYTES - E1000_FRAME_MIN
-                dd      E1000_CAUSE_TX, E1000_COMMAND, ~frame_more
+                dd      E1000_CAUSE_TX, E1000_COMMAND
 
 e1000_driver:                                   ; struct nic_driver
                 dw      e1000_open - core_start_phys, e1000_close - core_start_phys
@@ -167,20 +166,21 @@ e1000_start:
                 sub     dh, E1000_ID_FIRST >> 8
                 xor     eax, eax
                 mov     esi, e1000_ids
+                push    (e1000_ids_end - e1000_ids) / 2
+                pop     rcx
 .range:
                 lodsb
                 sub     edx, eax
                 jb      .none                   ; before a range: not in the list
                 lodsb
-                mov     ecx, eax
                 and     al, nic_long - 1
                 sub     edx, eax
                 jb      .known
-                cmp     esi, e1000_ids_end
-                jb      .range
+                loop    .range
 .none:
                 ret
 .known:
+                mov     cl, [rsi - 1]           ; with its offloads
                 cmp     word [r12 + pci_record.bar_bytes + 2], E1000_REGISTERS_BYTES >> 16
                 jb      .none
                 call    pci_use
@@ -188,12 +188,11 @@ e1000_start:
                 call    device_add
                 jc      .none
                 inc     dword [rdi + list.count]
+                lea     edi, [rsi + nic_record.offloads]
                 mov     dword [rbx + device.driver], e1000_driver
                 mov     rsi, [r12 + pci_record.bar]
                 mov     [rbx + e1000.registers], rsi
                 call    e1000_stop              ; the firmware may have left it busy
-                mov     edi, [rbx + device.record]
-                add     edi, nic_record.offloads
                 xchg    eax, ecx
                 and     eax, nic_long           ; at most
                 stosd
@@ -251,13 +250,7 @@ e1000_open:
                 mov     eax, ebp
                 shr     eax, 1
                 stosd                           ; free_end
-                xor     eax, eax
-                mov     [rdx + E1000_HEAD], eax
-                mov     [rdx + E1000_TAIL], eax
-                stosd                           ; number
-                mov     rax, [r8 + device.record]
-                stosq                           ; record
-                stosq
+                add     rdi, ring.desc - ring.number
                 mov     [rdx + E1000_LENGTH], ebp
                 mov     rax, r9
                 mov     [rdx + E1000_BASE_LOW], eax
@@ -270,6 +263,8 @@ e1000_open:
                 lea     rax, [rdx + E1000_TAIL]
                 stosq                           ; doorbell
                 xor     eax, eax
+                mov     [rdx + E1000_HEAD], eax
+                mov     [rdx + E1000_TAIL], eax
                 push    (ring.bytes_min - ring.op) / 4
                 pop     rcx
                 rep     stosd
@@ -279,7 +274,6 @@ e1000_open:
                 mov     [r10], rdi
                 movsd                           ; cause
                 movsd                           ; command
-                movsd                           ; flags_none
                 stosd                           ; armed
                 bts     dword [rdx + E1000_DCTL], E1000_DCTL_ENABLE_BIT
                 add     r10, 8
@@ -389,8 +383,10 @@ e1000_post:
                 push    -error_pointer
                 jmp     .refused
 .special:
-                test    [rsi + e1000_ring.flags_none], eax
+                xor     al, frame_more          ; the only one there is, and
                 jnz     .unsupported
+                cmp     [rsi + e1000_ring.command], eax
+                je      .unsupported            ; not of a buffer
                 jrcxz   .range                  ; an empty entry
                 and     byte [rbx + rdi + e1000_desc.command], ~E1000_COMMAND_EOP
                 and     qword [rbp + rdi + e1000_kept.address], 0
@@ -405,7 +401,9 @@ e1000_post:
 .refused:                                       ; the tail has not moved: the device knows of none
                 pop     rax
                 pop     rdx
-                jmp     ring_leave
+                pop     rbp
+                pop     rbx
+                ret
 
 ; -----------------------------------------------------------------------------
 ; Returns finished entries and disarms the ring. Reads no register of the device.
@@ -420,7 +418,8 @@ e1000_reap:
                 test    eax, eax
                 jz      .disarmed
                 mov     rdi, [r8 + e1000.registers]
-                mov     [rdi + E1000_IMC], eax
+                mov     dil, E1000_IMC
+                mov     [rdi], eax
 .disarmed:
                 mov     r9d, [rsi + ring.used_index]
                 mov     ecx, ecx

@@ -219,7 +219,7 @@ virtio_net_open:
 .rings:
                 lea     rsi, [r8 + device.rings]
 .pair:
-                lodsq                           ; a receive buffer holds any frame
+                lodsq                           ; a receive buffer holds any frame, or a part
                 mov     byte [rax + ring.data_flags], DESC_WRITE
                 mov     [rax + ring.bytes_min], edi
                 mov     [rax + ring.bytes_span], edi
