@@ -28,8 +28,9 @@ Without an option of the second group the machine is a PC that boots from a disk
   --cores N               1 to $CORES_MAX; default 2
   --mem SIZE              a number with K, M, G or T, or of MiB; at least ${MEMORY_MIN_MIB}M; default 256M
   --disk FILE             a raw disk image or block device; may be given again. A file that may not be written is a
-                          read-only disk, as ahci or ide one whose changes are lost. $DEFAULT_PROGRAM without --disk gets a text that the build makes, and is told
-                          with bytes=N how long the first file is, unless --args does
+                          read-only disk, as ahci or ide one whose changes are lost. $DEFAULT_PROGRAM without --disk gets
+                          a text that the build makes, and is told with bytes=N how long the first file is, unless --args
+                          does
   --disk-model MODEL      what they are: ${DISK_MODELS// /, }; default: virtio
   --net user|tap:NAME|none  a NIC: QEMU's own network (the default), or a TAP device of this machine; may be given again for
                           more NICs. none: no NIC

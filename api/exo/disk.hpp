@@ -42,6 +42,14 @@ enum class disk_id : u32 {};
   return {.address = 0, .cookie = cookie, .bytes = 0, .flags = 0, .kind = disk_flush, .reserved = 0, .block = 0};
 }
 
+/// How an operation of one entry ended.
+///
+/// @error io  the disk did not do it, or says that it did and has read fewer bytes than were asked for
+[[nodiscard]] inline result<void> outcome_of(disk_op const &operation, completion const &finished) noexcept {
+  if (finished.status == 0 && operation.kind == disk_read && finished.bytes < operation.bytes) return std::unexpected(error::io);
+  return done(finished.status);
+}
+
 namespace detail {
 
 /// What a disk and its queues share: where they agree that the disk is stuck, and when to reset it.
@@ -345,7 +353,7 @@ class queue_blocks {
   [[nodiscard]] result<void> flush() noexcept {
     if ((queue_.record().features & disk_write_cache) == 0) return {};
     disk_op const operation = flush_op(0);
-    return run([&](u64 done_entries) { return done_entries == 0 ? std::optional(operation) : std::nullopt; });
+    return run([&](u64 entry) { return entry == 0 ? std::optional(operation) : std::nullopt; });
   }
 
   /// Tells the disk that blocks are needed no longer: they may read as anything until they are written again.
@@ -417,7 +425,7 @@ class queue_blocks {
       result<std::size_t> const reaped = queue_.try_reap(finished);
       if (!reaped) return std::unexpected(stuck(reaped.error()) ? error::timeout : reaped.error());
       for (completion const &each : std::span(finished).first(*reaped)) {
-        if (each.status < 0 && outcome) outcome = std::unexpected(static_cast<error>(-each.status));
+        if (outcome) outcome = outcome_of(*make(each.cookie), each);
       }
       in_flight -= *reaped;
       if (taken != 0 || *reaped != 0) {

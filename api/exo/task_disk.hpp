@@ -177,7 +177,7 @@ class task_disk : poller {
     for (completion const &each : std::span(finished).first(*count)) {
       auto &ended = *reinterpret_cast<awaiter *>(each.cookie);
       ended.unlink();
-      ended.end(done(each.status));
+      ended.end(outcome_of(ended.what_, each));
     }
     return static_cast<u32>(*count);
   }

@@ -1,6 +1,7 @@
 // Everything that the core tells about the machine: cores, memory, PCI, NICs, disks, clock, screen, command line, boot.
 #include <exo/drivers/list.hpp>
 #include <exo/exo.hpp>
+#include <exo/nic.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -10,6 +11,7 @@
 
 #include "pci_names.hpp"
 
+using exo::i64;
 using exo::u32;
 using exo::u64;
 
@@ -92,6 +94,24 @@ void print_functions() {
   }
 }
 
+/// What a NIC's link says while it is open with the least of rings.
+void print_link(u32 number) {
+  constexpr u32 depth = 16;
+  auto rings = exo::pages::take(exo::nic::ring_bytes(exo::info().nics[number], 1, depth));
+  if (!rings) return exo::print("      link: no memory to ask for it\n");
+  auto opened = exo::nic::open(number, 1, depth, rings->span());
+  if (!opened) return exo::print("      link: the NIC does not open: {}\n", opened.error());
+  i64 const mbit = exo::core().nic_link(number);
+  if (mbit == 0) {
+    exo::print("      link: down\n");
+  } else if (mbit == 1) {
+    exo::print("      link: up, of a speed that it does not say\n");
+  } else {
+    exo::print("      link: up, {} Mbit/s\n", mbit);
+  }
+  if (!opened->close()) (void)rings->release();  // it may still write there
+}
+
 void print_nics() {
   title("NICs with a driver in the core");
   u32 number = 0;
@@ -106,8 +126,17 @@ void print_nics() {
                               {exo::nic_tcp6, "TCP/IPv6 segments"},
                               {exo::nic_hash, "flow hash"},
                               {exo::nic_long, "long frames"}});
+    print_link(number - 1);
   }
   if (number == 0) exo::print("  none\n");
+}
+
+/// A text field without the blanks that fill it up.
+template <std::size_t Size>
+std::string_view text_of(exo::u8 const (&field)[Size]) {
+  std::string_view const all(reinterpret_cast<char const *>(field), Size);
+  std::string_view const whole = all.substr(0, all.find('\0'));
+  return whole.substr(0, whole.find_last_not_of(' ') + 1);
 }
 
 void print_disks() {
@@ -118,7 +147,15 @@ void print_disks() {
                exo::pci_id{disk.function}, size{disk.blocks * disk.block_bytes}, disk.blocks, disk.block_bytes,
                disk.queue_max, disk.depth_max, disk.interrupts != 0 ? ", interrupts" : "");
     exo::print("      features: ");
-    print_bits(disk.features, {{exo::disk_read_only, "read-only"}, {exo::disk_write_cache, "write cache"}});
+    print_bits(disk.features, {{exo::disk_read_only, "read-only"},
+                               {exo::disk_write_cache, "write cache"},
+                               {exo::disk_can_discard, "discard"},
+                               {exo::disk_can_zero, "zero"}});
+    std::string_view const model = text_of(disk.model), serial = text_of(disk.serial);
+    exo::print("      model: {}, serial number: {}\n", model.empty() ? "-" : model, serial.empty() ? "-" : serial);
+    exo::print("      one operation: up to {} in {} entries", size{disk.bytes_max}, disk.entry_max);
+    if (disk.optimal_bytes != 0) exo::print(", best a multiple of {}", size{disk.optimal_bytes});
+    exo::print("\n");
   }
   if (number == 0) exo::print("  none\n");
 }

@@ -141,9 +141,14 @@ class disk_count {
     if (!count) return fail(stuck(index, count.error()));
     for (exo::completion const &each : std::span(finished).first(*count)) {
       read &done = *reinterpret_cast<read *>(each.cookie);
-      if (each.status < 0) return fail(in_blocks(static_cast<exo::error>(-each.status), done));
+      if (auto const outcome = exo::outcome_of(operation(done), each); !outcome) return fail(in_blocks(outcome.error(), done));
       done.now.store(read::phase::filled, std::memory_order_release);
     }
+  }
+
+  [[nodiscard]] exo::disk_op operation(read &of) const noexcept {
+    std::span const buffer(of.buffer, exo::align_up(of.text_bytes, block_bytes_));
+    return exo::read_op(exo::lba{of.first_block}, buffer, reinterpret_cast<u64>(&of));
   }
 
   /// Asks for reads as long as the lane and the batch have room and there is text.
@@ -158,8 +163,7 @@ class disk_count {
       next.first_block = to.part->first / block_bytes_;
       next.ends_stripe = next.text_bytes == to.part->bytes;
       next.now.store(read::phase::in_flight, std::memory_order_relaxed);
-      std::span const buffer(next.buffer, exo::align_up(next.text_bytes, block_bytes_));
-      at.batch[at.batched++] = exo::read_op(exo::lba{next.first_block}, buffer, reinterpret_cast<u64>(&next));
+      at.batch[at.batched++] = operation(next);
 
       to.part->first += next.text_bytes;
       to.part->bytes -= next.text_bytes;

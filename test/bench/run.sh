@@ -102,11 +102,16 @@ hello_wall() {
   done | sort -n | sed -n "$(((BOOTS + 1) / 2))p"
 }
 
-# Percent of a core that QEMU takes in IDLE_S seconds, while the machine waits for all its queues.
+# Percent of a core that QEMU takes in IDLE_S seconds, while the machine waits for all queues of all kinds of devices.
 IDLE_S=5
 idle_cpu() {
   local command machine before after hz
-  command=$(./run_x86-64.sh test/bench/idle.cpp --accel tcg --cores 2 --print "$@") || return
+  truncate -s 1M "$work/blk" "$work/nvme" "$work/sata"
+  command=$(./run_x86-64.sh test/bench/idle.cpp --accel tcg --cores 2 --disk "$work/blk" --net none --print -- \
+    -drive "if=none,id=nvme,format=raw,file=$work/nvme" -device nvme,serial=1,drive=nvme \
+    -drive "if=none,id=sata,format=raw,file=$work/sata" -device ide-hd,bus=ide.3,drive=sata \
+    -netdev hubport,id=net0,hubid=0 -device virtio-net-pci,disable-legacy=on,romfile=,netdev=net0 \
+    -netdev hubport,id=net1,hubid=0 -device e1000e,romfile=,netdev=net1) || return
   eval "exec timeout $LIMIT_S $command" >"$work/idle" 2>&1 </dev/null &
   machine=$!
   timeout $LIMIT_S bash -c 'until grep -q "^idle" "$1" || ! kill -0 "$2" 2>/dev/null; do sleep 0.1; done' bash "$work/idle" $machine
@@ -140,8 +145,7 @@ total_figures() {
 }
 
 idle_figures() {
-  hub_of virtio-net-pci,disable-legacy=on,romfile=
-  echo "figure idle-cpu $(idle_cpu --disk "$work/disk" --net none -- "${hub[@]}") percent"
+  echo "figure idle-cpu $(idle_cpu) percent"
 }
 
 hello_figures() {

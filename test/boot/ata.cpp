@@ -6,7 +6,8 @@
 // boot: --args "0 0 5120 trim" -- -machine pc -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 5G "$work/disk")" -device ide-hd,bus=ide.0,drive=d
 // boot: --args "0 1 0 none" -- -machine pc
 // boot: --args "0 0 0 cd" -- -machine pc -device ide-cd,bus=ide.0
-// boot: --args "0 0 2 bad-block" -- -machine pc -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 2M "$work/disk")" -device ide-hd,bus=ide.0,drive=d
+// boot: --args "0 0 2 bad-block" -- -machine pc -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.inject-error.1.event=write_aio,file.inject-error.1.errno=5,file.inject-error.1.sector=200,file.inject-error.1.once=off,file.inject-error.1.iotype=write,file.inject-error.2.event=flush_to_disk,file.inject-error.2.errno=5,file.inject-error.2.once=off,file.inject-error.2.iotype=flush,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 2M "$work/disk")" -device ide-hd,bus=ide.0,drive=d
+// boot: --args "0 0 2 stuck" -- -machine pc -drive if=none,id=d,format=raw,throttling.iops-total=2,file="$work/disk$(truncate -s 2M "$work/disk")" -device ide-hd,bus=ide.0,drive=d
 #include <exo/drivers/ata.hpp>
 #include <charconv>
 #include <string_view>
@@ -27,7 +28,7 @@ void says(opened<ata_disk> const &disk, error why) {
   same(disk ? 0 : -static_cast<i64>(disk.error().why), -static_cast<i64>(why));
 }
 
-/// Block 100 cannot be read; all else can, before and after.
+/// Block 100 cannot be read, block 200 cannot be written, and nothing can be flushed; all else works, before and after.
 void bad_block(ata_disk &disk) {
   std::byte *const memory = take_pages(2 * page_bytes);
   i64 const io = -static_cast<i64>(error::io);
@@ -37,7 +38,26 @@ void bad_block(ata_disk &disk) {
     same(status_of(disk.read(lba{97}, {memory, 4096})), io);
     same(status_of(disk.read(lba{101}, {memory, 512})), 0);
     same(status_of(disk.write(lba{100}, {memory, 512})), 0);
+    same(status_of(disk.write(lba{200}, {memory, 512})), io);
+    same(status_of(disk.write(lba{201}, {memory, 512})), 0);
+    same(status_of(disk.flush()), io);
+    same(status_of(disk.read(lba{200}, {memory, 512})), 0);
   }
+}
+
+/// A disk of two operations a second, at a controller that waits for less than one takes: its channel is reset. Asked more
+/// seldom, it goes on.
+void stuck(ata_disk &disk) {
+  std::byte *const memory = take_pages(page_bytes);
+  auto const until = [&](i64 wanted, std::chrono::seconds pause) {
+    u64 const end = deadline_in(std::chrono::seconds(60));
+    while (status_of(disk.read(lba{1}, {memory, 512})) != wanted) {
+      if (ticks() > end) return fail(where::current(), "the disk is never as it is expected:", wanted);
+      for (u64 const next = deadline_in(pause); ticks() < next;) exo::pause();
+    }
+  };
+  until(-static_cast<i64>(error::timeout), std::chrono::seconds(0));
+  until(0, std::chrono::seconds(1));
 }
 
 }  // namespace
@@ -49,7 +69,8 @@ int main(int argc, char **argv) {
   auto const function = find_pci([](pci_function const &each) { return ata_controller::probe(each.record()); });
   if (!function) panic("there is no IDE controller");
   {
-    auto controller = ata_controller::open(function->record());
+    auto controller = kind == "stuck" ? ata_controller::open(function->record(), std::chrono::milliseconds(100))
+                                      : ata_controller::open(function->record());
     if (!controller) panic("{}", controller.error());
     says(controller->disk({.channel = 2, .unit = 0}), error::range);
     says(controller->disk({.channel = 0, .unit = 2}), error::range);
@@ -68,6 +89,10 @@ int main(int argc, char **argv) {
       bad_block(*disk);
       disk->use_pio();
       bad_block(*disk);
+      return verdict();
+    }
+    if (kind == "stuck") {
+      stuck(*disk);
       return verdict();
     }
     if (kind == "trim") {  // more than one command can name

@@ -1,5 +1,5 @@
-# What programs write to disks of several kinds is what the host finds in their images; an ATA disk in Bochs; and the disk that
-# a machine boots from.
+# What programs write to disks, and give up, is what the host finds in their images (disks.sh has the core's disks); an ATA disk
+# in Bochs; and the disk that a machine boots from.
 
 # same_image FILE [FROM TO]: every byte of it is the pattern of round 5 in test/boot/block_checks.hpp, but those from FROM to TO,
 # which are 0.
@@ -39,16 +39,6 @@ int main() {
   return verdict();
 }
 CPP
-}
-
-test_ahci() {
-  truncate -s 2M "$work/image"
-  fills 'auto disk = disk::open(disk_id{0});
-    if (!disk) return 2;
-    disk_blocks device(*disk->take_queue());'
-  run "$program_file" --net none --pvh --disk "$work/image" --disk-model ahci
-  expect_status 0
-  same_image "$work/image"
 }
 
 ata_device='auto const function = find_pci([](pci_function const &each) { return ata_controller::probe(each.record()); });

@@ -2,6 +2,7 @@
 // disk works again.
 // boot: -- -drive if=none,id=d,format=raw,throttling.iops-total=2,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,disable-legacy=on,romfile=
 // boot: -- -drive if=none,id=d,format=raw,throttling.iops-total=2,file="$work/disk$(truncate -s 8M "$work/disk")" -device nvme,drive=d,serial=1
+// boot: -- -drive if=none,id=d,format=raw,throttling.iops-total=2,file="$work/disk$(truncate -s 8M "$work/disk")" -device ide-hd,bus=ide.0,drive=d
 #include "check.hpp"
 
 #include <algorithm>

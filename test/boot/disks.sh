@@ -2,11 +2,15 @@
 # limit: 400
 source test/boot/machine.bash
 
-# written MODEL: all cores write to a disk of a model; then its file has what the same program, as a process, expects.
+# written DEVICE [HEADER]: the cores, or the driver in a header, write to a disk at a device of QEMU's. What is read is compared
+# with a second file that QEMU writes too; in the end both have what the same program, as a process, expects.
 written() {
-  truncate -s 4M "$work/image"
-  run test/boot/disk_soak.cpp --net none --cores 2 --args 2000 --disk "$work/image" --disk-model "$1"
+  local file
+  truncate -s 4M "$work/image" "$work/verified"
+  run test/boot/disk_soak.cpp --net none --cores 2 --args "2000 ${2-core}" -- -drive \
+    "if=none,id=d,driver=blkverify,raw.driver=file,raw.filename=$work/image,test.driver=file,test.filename=$work/verified" $1,drive=d
   expect_status 0
+  cmp "$work/image" "$work/verified" || fail "the two files differ"
   run test/boot/disk_soak.cpp --native --net none --args compare --disk "$work/image"
   expect_status 0
   patch "$work/image" 1000003 1 0xEE  # a single byte that differs is found
@@ -15,10 +19,16 @@ written() {
 }
 
 test_virtio_file() {
-  written virtio
+  written "-device virtio-blk-pci,num-queues=2,disable-legacy=on,romfile="
 }
 test_nvme_file() {
-  written nvme
+  written "-device nvme,serial=1"
+}
+test_ahci_file() {
+  written "-device ide-hd,bus=ide.0"
+}
+test_scsi_file() {
+  written "-device virtio-scsi-pci,romfile= -device scsi-hd" scsi
 }
 
 # A core that finds no messages takes the line of the one controller for all its disks.

@@ -30,6 +30,12 @@ pinged() {
   report=$(ping -n -q -W 5 "$@" 10.0.2.15) && [[ $report == *' 0% packet loss'* ]] || fail "$report"
 }
 
+# flooded COUNT UNDER_WAY: so many messages of all lengths come back, whole and in order.
+flooded() {
+  g++ -std=c++23 -O2 -o "$work/flood" test/tools/flood.cpp || fail "it does not build"
+  "$work/flood" 10.0.2.15 7 "$@" || fail "a flood does not come back"
+}
+
 # From the Linux side of a TAP device. `nic_model` is another NIC than virtio's.
 ping_and_echo() {
   boot echo --net tap:exo0 ${nic_model:+--nic-model "$nic_model"} --args "ip=10.0.2.15/24 port=7 quit"
@@ -42,9 +48,10 @@ answers_everything() {
   answers_one_by_one
   pinged -f -c 2000
   pinged -f -l "${in_flight-16}" -c 2000 -s 1472
+  flooded 6000 "${in_flight-16}"
   # Several clients at once, while pings come as fast as they can.
   for client in 1 2 3 4; do
-    messages 10.0.2.15 7 $client {1..1472..40} &
+    messages 10.0.2.15 7 $client {1..1472..120} &
     clients+=($!)
   done
   pinged -f -c 1000
@@ -154,23 +161,31 @@ test_tap_with_queues_and_one_core() {
   in_network one_core multi_queue
 }
 
-# NICs whose drivers are headers.
-header_nic() {
+# Other NICs: Intel's, which the core drives, and those whose drivers are headers.
+other_nic() {
   export nic_model=$1
   in_network ping_and_echo
 }
 
+test_e1000() {
+  other_nic e1000
+}
+
+test_e1000e() {
+  other_nic e1000e
+}
+
 test_ne2000() {
   export in_flight=4 # its memory has 16 KiB
-  header_nic ne2k_pci
+  other_nic ne2k_pci
 }
 
 test_rtl8139() {
-  header_nic rtl8139
+  other_nic rtl8139
 }
 
 test_vmxnet3() {
-  header_nic vmxnet3
+  other_nic vmxnet3
 }
 
 # bochs_answers PROGRAM_FILE LINE CARD: a program answers in Bochs with this NIC, on the TAP device.

@@ -2,7 +2,7 @@
 // boot: --args many -- -device virtio-scsi-pci,id=s,romfile= -drive if=none,id=a,format=raw,file="$work/a$(truncate -s 1M "$work/a")" -drive if=none,id=b,format=raw,file="$work/b$(truncate -s 2M "$work/b")" -drive if=none,id=c,format=raw,file="$work/c$(truncate -s 4M "$work/c")" -device scsi-hd,bus=s.0,scsi-id=0,lun=0,drive=a,serial=first -device scsi-hd,bus=s.0,scsi-id=3,lun=5,drive=b,logical_block_size=4096,physical_block_size=4096 -device scsi-hd,bus=s.0,scsi-id=3,lun=300,drive=c -device scsi-cd,bus=s.0,scsi-id=9
 // boot: --args read-only -- -device virtio-scsi-pci,romfile= -drive if=none,id=d,format=raw,read-only=on,file="$work/disk$(truncate -s 1M "$work/disk")" -device scsi-hd,drive=d
 // boot: --args no-cache -- -device virtio-scsi-pci,romfile= -drive if=none,id=d,format=raw,cache=writethrough,file="$work/disk$(truncate -s 1M "$work/disk")" -device scsi-hd,drive=d
-// boot: --args bad-block -- -device virtio-scsi-pci,romfile= -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device scsi-hd,drive=d,rerror=report
+// boot: --args bad-block -- -device virtio-scsi-pci,romfile= -drive if=none,id=d,driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=100,file.inject-error.0.once=off,file.inject-error.0.iotype=read,file.inject-error.1.event=write_aio,file.inject-error.1.errno=5,file.inject-error.1.sector=200,file.inject-error.1.once=off,file.inject-error.1.iotype=write,file.inject-error.2.event=flush_to_disk,file.inject-error.2.errno=5,file.inject-error.2.once=off,file.inject-error.2.iotype=flush,file.image.driver=file,file.image.filename="$work/disk$(truncate -s 1M "$work/disk")" -device scsi-hd,drive=d,rerror=report,werror=report
 // boot: --args stuck -- -device virtio-scsi-pci,romfile= -drive if=none,id=d,format=raw,throttling.iops-total=2,file="$work/disk$(truncate -s 1M "$work/disk")" -device scsi-hd,drive=d
 // boot: --args removed -- -machine pc -device virtio-scsi-pci,romfile=,addr=7 -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 1M "$work/disk")" -device scsi-hd,drive=d
 // boot: --args empty -- -device virtio-scsi-pci,romfile=
@@ -124,6 +124,7 @@ void no_cache(scsi_disk &disk) {
   same(status_of(disk, reading(5)), 0);
 }
 
+/// Block 100 cannot be read, block 200 cannot be written, and nothing can be flushed.
 void bad_block(scsi_disk &disk) {
   for (u32 round = 0; round < 3; ++round) {
     same(status_of(disk, reading(99)), 0);
@@ -131,6 +132,10 @@ void bad_block(scsi_disk &disk) {
     same(status_of(disk, reading(98, 4096)), refused(error::io));
     same(status_of(disk, reading(101)), 0);
     same(status_of(disk, writing(100)), 0);
+    same(status_of(disk, writing(200)), refused(error::io));
+    same(status_of(disk, writing(201)), 0);
+    same(status_of(disk, flush_op(0)), refused(error::io));
+    same(status_of(disk, reading(200)), 0);
   }
 }
 

@@ -70,3 +70,35 @@ test_pci() {
 test_pci_without_msix() {
   mirrored -machine pc -device virtio-serial-pci,vectors=0,disable-legacy=on -device virtconsole,chardev=c
 }
+
+# A device that the machine takes out while it has characters is given up (ACPI hotplug of QEMU's pc: bus 0, eject slot 7).
+test_removed() {
+  compile removed <<'CPP'
+#include <exo/exo.hpp>
+#include <exo/drivers/virtio_console.hpp>
+#include <exo/port.hpp>
+using namespace exo;
+static char characters[10'000];
+int main() {
+  auto const found = find_pci([](pci_function const &each) { return virtio_console::probe(each.record()); });
+  if (!found) return 3;
+  std::string_view const text(characters, sizeof characters);
+  {
+    auto port = virtio_console::open(found->record());
+    if (!port || !port->write(text)) return 4;
+    port_out<u32>(0xAE10, 0);
+    port_out<u32>(0xAE08, 1 << 7);
+    auto const written = port->write(text, std::chrono::milliseconds(300));
+    if (written || written.error() != error::io) return 5;
+    char buffer[10];
+    if (auto const got = port->try_read(buffer); got && !got->empty()) return 6;
+    if (port->drain(clock::now() + std::chrono::milliseconds(300))) return 7;
+  }
+  if (virtio_console::open(found->record())) return 8;
+  print("gone\n");
+}
+CPP
+  machine "$elf" -machine pc -chardev null,id=c -device virtio-serial-pci,addr=7 -device virtconsole,chardev=c
+  expect_status 0
+  expect_text "gone"
+}

@@ -1,17 +1,21 @@
-// virtio entropy: bytes come, others each time; a host that gives none is given up in time.
+// virtio entropy: bytes come, others each time; a host that gives none is given up in time, and so is a device that is gone.
 // boot: --args bytes -- -object rng-builtin,id=r -device virtio-rng-pci,rng=r,romfile=
 // boot: --args bytes -- -object rng-builtin,id=r -device virtio-rng-pci,rng=r,romfile=,disable-legacy=on,vectors=0
 // boot: --args bytes -- -object rng-random,id=r,filename=/dev/urandom -machine pc -device virtio-rng-pci,rng=r,romfile=
 // boot: --args legacy -- -object rng-builtin,id=r -device virtio-rng-pci,rng=r,romfile=,disable-modern=on,disable-legacy=off
 // boot: --args silent -- -chardev null,id=c -object rng-egd,id=r,chardev=c -device virtio-rng-pci,rng=r,romfile=
+// boot: --args removed -- -machine pc -object rng-builtin,id=r -device virtio-rng-pci,rng=r,romfile=,addr=7
 // boot: --args none
 // boot: --microvm --args mmio -- -object rng-builtin,id=r -device virtio-rng-device,rng=r,bus=virtio-mmio-bus.3
+// soak: --args soak -- -object rng-builtin,id=r -device virtio-rng-pci,rng=r,romfile=
 #include "check.hpp"
 
 #include <exo/drivers/virtio_rng.hpp>
+#include <exo/port.hpp>
 
 #include <array>
 #include <string_view>
+#include <utility>
 
 using namespace check;
 
@@ -35,8 +39,35 @@ void gives_bytes(virtio_rng &source) {
   that(source.fill({}).has_value(), "nothing cannot be filled");
 }
 
+/// A million fills, each of whose bytes are not those of the one before.
+void soak(virtio_rng &source) {
+  constexpr u32 fills = 1'000'000;
+  u64 before = 0;
+  for (u32 at = 0; at < fills && failures == 0; ++at) {
+    u64 now = 0;
+    that(source.fill(std::as_writable_bytes(std::span(&now, 1))).has_value(), "no bytes");
+    that(now != std::exchange(before, now), "bytes come again");
+  }
+  print("{} fills\n", fills);
+}
+
 result<pci_function> device() {
   return find_pci([](pci_function const &each) { return virtio_rng::probe(each.record()); });
+}
+
+/// The machine takes the device out (ACPI hotplug of QEMU's pc: bus 0, eject slot 7) while it is to give bytes.
+void removed(virtio_rng &source, pci_function const &place) {
+  std::array<std::byte, 64> bytes;
+  that(source.fill(bytes).has_value(), "no bytes");
+  that(source.try_fill({}).has_value(), "it cannot be asked");
+  port_out<u32>(0xAE10, 0);
+  port_out<u32>(0xAE08, 1 << 7);
+  result<void> filled;
+  for (u64 const end = deadline_in(std::chrono::seconds(20)); filled && ticks() < end;) {
+    filled = source.fill(bytes, std::chrono::milliseconds(200));  // what it gave before is there
+  }
+  that(!filled && filled.error() == error::io, "a device that is gone gives bytes");
+  that(!virtio_rng::open(place.record()), "a device that is gone opens");
 }
 
 }  // namespace
@@ -62,6 +93,12 @@ int main(int argc, char **argv) {
   if (kind == "legacy") {
     auto const refused = virtio_rng::open(found->record());
     same(static_cast<i64>(refused.error().why), static_cast<i64>(error::unsupported));
+    return verdict();
+  }
+  if (kind == "removed" || kind == "soak") {
+    auto source = virtio_rng::open(found->record());
+    if (!source) return 4;
+    kind == "soak" ? soak(*source) : removed(*source, *found);
     return verdict();
   }
   for (u32 round = 0; round < 3; ++round) {

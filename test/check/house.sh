@@ -121,3 +121,13 @@ test_shell_syntax() {
     [ "$(head -c 2 "$file")" != '#!' ] || [ -x "$file" ] || fail "$file may not be executed: chmod +x"
   done < <(sources)
 }
+
+# Links in documents lead to files that are there.
+test_links() {
+  local file link
+  none_of "links to files that are not there" < <(sources | grep '\.md$' | while IFS= read -r file; do
+    grep -o '](\([^)]*\))' "$file" | sed 's/^](//; s/[)#].*//' | grep -v '^$\|^https\?:' | sort -u | while IFS= read -r link; do
+      [ -e "$(dirname "$file")/$link" ] || echo "$file: $link"
+    done
+  done)
+}

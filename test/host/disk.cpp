@@ -162,6 +162,19 @@ TEST_CASE("disk: an error ends the transfer after what is in flight") {
   CHECK(disk.write(lba{0}, back).error() == error::unsupported);
 }
 
+TEST_CASE("disk: a read that brings fewer bytes than asked for is an error") {
+  with_disk test;
+  auto opened = exo::disk::open(exo::disk_id{0});
+  exo::disk_blocks disk = test.blocks(*opened);
+  std::vector<std::byte> memory(1 << 20);
+  test.disk.bytes_missing = 1;
+  CHECK(disk.read(lba{0}, memory).error() == error::io);
+  CHECK(disk.write(lba{0}, memory));
+  CHECK(disk.flush());
+  test.disk.bytes_missing = 0;
+  CHECK(disk.read(lba{0}, memory));
+}
+
 TEST_CASE("disk: a device that stops answering is reset") {
   with_disk test;
   auto opened = exo::disk::open(exo::disk_id{0});

@@ -37,6 +37,7 @@ struct fake_disk {
   disk_record record{};
   std::vector<std::byte> data;
   std::map<u64, error> bad_blocks;  // operations that touch one fail with this
+  u32 bytes_missing = 0;            // of each read, which succeeds all the same
   bool holds = false;               // completions wait until finish()
   bool gone = false;                // it cannot be closed in time
   bool open = false;
@@ -225,6 +226,7 @@ inline completion run_operation(fake_disk &disk, disk_op const *ops, u32 entries
     if (reads) done.bytes += ops[entry].bytes;
     at += ops[entry].bytes;
   }
+  done.bytes -= std::min(done.bytes, disk.bytes_missing);
   auto const bad = disk.bad_blocks.lower_bound(ops->block);
   if (bad != disk.bad_blocks.end() && bad->first * disk.record.block_bytes < at) {
     done.status = -static_cast<i32>(bad->second);

@@ -57,6 +57,9 @@ TEST_CASE("task_disk: more operations than the queue holds, one bad block, reque
     CHECK(written);
     auto const flushed = co_await disk.flush();
     CHECK(flushed);
+    fake::device_set::now().disks[0]->bytes_missing = 512;
+    auto const missing = co_await read_block(disk, 10);
+    CHECK(missing.error() == error::io);
   }));
   CHECK(machine.disk.flushes == 1);
   CHECK(machine.disk.data[3 * 512] == std::byte{0x77});
