@@ -39,7 +39,6 @@ ring_end:
                 sub     edx, eax
                 xchg    eax, edx
                 shr     eax, cl
-ring_leave:
                 pop     rbp
                 pop     rbx
                 ret
@@ -49,7 +48,7 @@ ring_leave:
 ;
 ; IN    r8 device, esi ring, rdx entries, ecx count
 ; OUT   rsi ring, r9d free_end and in the upper half number, r10d avail_index, rbx descriptors, rbp slots, r11 end of the entries
-;       three registers on the stack, for ring_end or ring_leave to take off
+;       three registers on the stack, for ring_end to take off
 ; USES  rax
 ring_begin:
                 pop     rax

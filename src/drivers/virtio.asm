@@ -742,7 +742,9 @@ virtio_fail:
                 mov     r9d, [rsi + ring.free_end]
                 call    virtio_undo
                 pop     rdx
-                jmp     ring_leave
+                pop     rbp
+                pop     rbx
+                ret
 
 ; Marks the slots from r10d to r9d as free; uses rcx rdi.
 virtio_undo:

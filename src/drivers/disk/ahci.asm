@@ -411,7 +411,9 @@ ahci_submit:
                 jnc     .good
 .refused:                                       ; nothing is ready that was not before
                 pop     rdx
-                jmp     ring_leave
+                pop     rbp
+                pop     rbx
+                ret
 .range:
                 push    -error_range
                 pop     rax

@@ -618,7 +618,9 @@ nvme_submit:
                 pop     rax
 .refused:                                       ; nothing is known of what was built
                 pop     rdx
-                jmp     ring_leave
+                pop     rbp
+                pop     rbx
+                ret
 .built:
                 movups  xmm0, [rbp + nvme_queue.first_page]
                 movups  [rbx + nvme_command.prp1], xmm0 ; and prp2: right for two pages
