@@ -188,6 +188,14 @@ void memory_that_is_refused(std::byte *memory) {
     parts[1].bytes = 4096;
     parts[1].address += 2048;
     refused(error::range, parts);
+    disk_op last = operation(disk_read, 1, 0, memory, block());
+    last.address = ~u64{0} - page_bytes + 1;  // the last page that there is: no memory, which the disk may say
+    submits(0, &last, 1);
+    completion done{};
+    for (u64 const end = patience(); core().disk_reap(0, 0, &done, 1) == 0;) {
+      if (ticks() > end) return fail(where::current(), "a read to the last page does not end");
+    }
+    same(done.cookie, u64{1});
   }
   for (u32 round = 0; round < 2 * ring_depth; ++round) one(0, operation(disk_read, 1, 0, memory, block()));
 }

@@ -597,7 +597,7 @@ nvme_submit:
                 mov     [rbp + nvme_queue.completion + completion.bytes], eax
                 jne     .other
 .pages:
-                lea     rdi, [rbp + nvme_queue.first_page] ; the first page goes before the list
+                lea     rdi, [rbp + nvme_queue.first_page]      ; which goes before the list
 .entry:
                 mov     rax, [rdx + disk_op.address]
                 mov     ecx, [rdx + disk_op.bytes]
@@ -607,7 +607,7 @@ nvme_submit:
                 or      ax, PAGE_BYTES - 1
                 inc     rax
                 cmp     rax, rcx
-                jb      .page
+                js      .page                   ; (also where addresses end)
                 cmp     byte [rdx + disk_op.flags], 0
                 je      .built
                 add     rdx, disk_op_size
