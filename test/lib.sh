@@ -123,6 +123,25 @@ in_network() {
   ' bash "$work" "$1" "${2-}"
 }
 
+# echo_replies: how many Linux has received in this namespace.
+echo_replies() {
+  awk '$1 == "Icmp:" { if (at) print $at; else for (at = NF; $at != "InEchoReps"; --at); }' /proc/net/snmp
+}
+
+# all_pinged OPTIONS...: each ping to 10.0.2.15 is answered. Linux counts the answers: ping itself waits for the last one
+# no longer than two round trips, which a busy machine may exceed.
+all_pinged() {
+  local report before tries
+  before=$(echo_replies)
+  report=$(ping -n -q -W 5 "$@" 10.0.2.15) && [[ $report =~ ([0-9]+)' packets transmitted, '([0-9]+)' received, '[0-9.]+'% packet loss' ]] ||
+    fail "$report"
+  for ((tries = 100; tries > 0; tries--)); do
+    [ $(($(echo_replies) - before)) -lt "${BASH_REMATCH[1]}" ] || return 0
+    sleep 0.05
+  done
+  fail "$(($(echo_replies) - before)) answers: $report"
+}
+
 # bochs_boot IMAGE CPUS [MODEL]: boots an image in Bochs, which ends when the program does. `bochs_lines` are more lines of
 # its configuration. Sets `output` to the serial console, which is in $work/serial.
 bochs_boot() {

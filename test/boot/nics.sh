@@ -56,7 +56,7 @@ test_ne2000_link() {
 # Two TAP devices, exo0 here and exo1 in a namespace behind the program that forwards between them. $1 makes exo1 a kind of
 # TAP device, $2 is the network's MTU.
 forwarded() {
-  local far report tries options mtu=${2-1500}
+  local far tries options mtu=${2-1500}
   ip tuntap add exo1 mode tap ${1-} && ip link set exo1 up || fail "there is no second TAP device to be had"
   boot forward $forward_options --net tap:exo0 --net tap:exo1 --args "seconds=60" -- ${forward_machine-}
   wait_for "$work/console" "forward: " 60
@@ -71,7 +71,7 @@ forwarded() {
   nsenter --net=/proc/$far/ns/net ip link set exo1 mtu $mtu up
   ip link set exo0 mtu $mtu
   for options in "-c 3 -i 0.2" "-f -l 16 -c 2000" "-f -l 16 -c 2000 -s $((mtu - 28))" "-f -c 500 -s 18"; do
-    report=$(ping -n -q -W 5 $options 10.0.2.15) && [[ $report == *' 0% packet loss'* ]] || fail "$report"
+    all_pinged $options
   done
   wait_for "$work/console" frames/s 30  # it says so each second
   kill $far
