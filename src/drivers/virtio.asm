@@ -326,6 +326,22 @@ virtio_start.done:
                 ret
 
 ; -----------------------------------------------------------------------------
+; Hands the first operation of a ring, in slot 0, to the device and waits for its end.
+;
+; IN    r10  ring       esi  its number       r8  device
+; OUT   rax  0, or -timeout and the device is named; SF with it
+; USES  rcx rdx rsi rdi r9
+virtio_first:
+                mov     byte [r10 + avail.index], 1
+                mov     rdi, [r10 + ring.doorbell]
+                mov     eax, esi
+                call    virtio_notify
+                mov     rdi, [r10 + ring.used]
+                add     rdi, used.index
+                mov     r9b, 1
+                jmp     virtio_wait
+
+; -----------------------------------------------------------------------------
 ; Closes: resets the device, so that it leaves all memory alone.
 ;
 ; IN    r8  device

@@ -45,6 +45,7 @@ struc virtio_blk_range, slot.status + 1
 .flags:                 resd 1
 endstruc
 VIRTIO_BLK_RANGE_BYTES  equ 16
+VIRTIO_BLK_GET_ID       equ 8
 
                 dd      VIRTIO_BLK_FEATURES, VIRTIO_F_VERSION_1         ; struct virtio_driver
                 db      DESC_NEXT, virtio_blk_header_size, BLK_SLOT_DESCS, 0
@@ -61,6 +62,7 @@ virtio_blk_driver:                              ; struct disk_driver
 virtio_blk_start:
                 mov     edi, info + machine_info.disks
                 call    virtio_probe
+                push    rbx
                 mov     dword [rbx + device.driver], virtio_blk_driver
                 xor     eax, eax
                 bt      ecx, VIRTIO_BLK_F_ZEROES_BIT
@@ -116,7 +118,28 @@ virtio_blk_start:
 .queues:
                 xor     edx, edx
                 mov     cl, BLK_SLOT_SHIFT
-                jmp     virtio_record
+                call    virtio_record
+                pop     r8
+
+; Its serial number takes a request (§5.2.6), so it is opened for that.
+                mov     ecx, BOOT_NVME_PHYS
+                push    1
+                pop     rsi
+                mov     edx, esi
+                xor     r11d, r11d
+                call    virtio_start
+                js      .done
+                mov     byte [r11 + slot.header + virtio_blk_header.kind - slot.status], VIRTIO_BLK_GET_ID
+                mov     rdi, [r10 + ring.desc]
+                mov     eax, [r8 + device.record]
+                add     eax, disk_record.serial
+                mov     [rdi + DATA + desc.address], rax
+                mov     byte [rdi + DATA + desc.bytes], 20
+                mov     dword [rdi + DATA + desc.flags], BLK_STATUS << 16 | DESC_NEXT | DESC_WRITE
+                call    virtio_first
+                jmp     virtio_close
+.done:
+                ret
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, esi ring, rdx ops, ecx count

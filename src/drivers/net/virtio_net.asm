@@ -19,7 +19,8 @@ VIRTIO_NET_F_MQ_BIT     equ 22                  ; which goes with CTRL_VQ (§5.1
 VIRTIO_NET_FEATURES     equ VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_MTU | VIRTIO_NET_F_MAC | \
                             3 << VIRTIO_NET_F_TSO4_BIT | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_CTRL_VQ | \
                             1 << VIRTIO_NET_F_MQ_BIT | 1 << VIRTIO_F_EVENT_IDX_BIT | VIRTIO_NET_LONG
-VIRTIO_NET_F_RSS        equ 1 << 28             ; of the upper 32
+VIRTIO_NET_F_RSS        equ 1 << 28             ; of the upper 32, as is
+VIRTIO_NET_F_SPEED      equ 1 << 31             ; the sign of all 64
 VIRTIO_NET_CTRL_MQ      equ 4                   ; class 4, command 0: number of pairs
 VIRTIO_NET_CTRL_MQ_RSS  equ 1                   ; command 1: that, and which flow goes where
 RSS_TYPES               equ 63                  ; IP, TCP and UDP, of both versions
@@ -39,7 +40,8 @@ struc virtio_net_config
 .status:                resw 1
 .pairs:                 resw 1
 .mtu:                   resw 1
-                        resd 2
+.speed:                 resd 1                  ; Mbit/s; negative: it does not say
+                        resd 1
 .hash_types:            resd 1                  ; that the device knows
 endstruc
 
@@ -54,7 +56,7 @@ struc virtio_net_rss                            ; a command
 .key:                   resb RSS_KEY_BYTES
 endstruc
 
-                dd      VIRTIO_NET_FEATURES, VIRTIO_F_VERSION_1 | VIRTIO_NET_F_RSS
+                dd      VIRTIO_NET_FEATURES, VIRTIO_F_VERSION_1 | VIRTIO_NET_F_RSS | VIRTIO_NET_F_SPEED
                                                 ; struct virtio_driver: receive rings are even, transmit rings odd
                 db      DESC_NEXT, NET_HEADER_BYTES, 1 << NET_SLOT_SHIFT, DESC_WRITE
 virtio_net_driver:                              ; struct nic_driver
@@ -285,13 +287,7 @@ virtio_net_open:
                 mov     cl, RSS_KEY_BYTES / 4
                 rep     stosd
 .command:
-                mov     byte [r10 + avail.index], 1
-                mov     rdi, [r10 + ring.doorbell]
-                mov     eax, esi
-                call    virtio_notify
-                lea     rdi, [r10 + CONTROL_USED + used.index]
-                mov     r9b, 1
-                call    virtio_wait
+                call    virtio_first
                 js      .failed
                 cmp     [r11], al
                 je      .done
@@ -311,9 +307,16 @@ virtio_net_open:
 virtio_net_link:
                 push    1
                 pop     rax
-                test    byte [r8 + virtio.features + 2], VIRTIO_NET_F_STATUS >> 16
-                jz      .done
                 mov     rdx, [r8 + virtio.config]
+                test    byte [r8 + virtio.features + 2], VIRTIO_NET_F_STATUS >> 16
+                jz      .up
                 and     al, [rdx + virtio_net_config.status]
+                jz      .done
+.up:
+                cmp     byte [r8 + virtio.features + 7], 0      ; VIRTIO_NET_F_SPEED
+                jns     .done
+                mov     ecx, [rdx + virtio_net_config.speed]
+                cmp     ecx, eax
+                cmovg   eax, ecx
 .done:
                 ret
