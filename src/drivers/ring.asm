@@ -4,7 +4,7 @@
 ENTRY_SHIFT             equ 5                   ; struct frame and struct disk_op
 COMPLETION_SHIFT        equ 4                   ; struct completion; a frame's is one more
 
-struc ring, -112                                ; the first nine in the order in which drivers fill them in
+struc ring, -128                                ; the first nine in the order in which drivers fill them in
 .mask:                  resd 1                  ; descriptors - 1
 .not_slot:              resd 1                  ; bits that no slot's number has
 .free_end:              resd 1                  ; indices count on without end
@@ -26,6 +26,8 @@ struc ring, -112                                ; the first nine in the order in
 .bytes_min:             resd 1                  ; of a frame
 .bytes_span:            resd 1                  ; from the shortest to the longest frame
 .features:              resd 1                  ; that its frames may use: as agreed, of a receive ring none
+.slot_bytes:            resd 1                  ; of virtio: from one number of a slot to the next
+                        resd 3
 .quiet:                 resd 1                  ; avail.flags where it is not to interrupt: 0 with event indices
 endstruc
 

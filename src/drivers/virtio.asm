@@ -1,8 +1,10 @@
-; virtio, modern interface, split rings: what NIC and disk have in common; virtio_registers.asm reaches the registers.
+; virtio, modern interface, split rings: what NIC and disk have in common. This file finds the device, opens and closes it, and
+; sets its rings up; virtio_ring.asm works with them, virtio_registers.asm reaches the registers.
 ;
-; A ring's memory, 64 bytes per descriptor, comes from the program:
+; A ring's memory comes from the program, 64 bytes per descriptor, or with tables TABLE_DEPTH_BYTES:
 ;
 ;     struct ring | available ring | used ring | descriptors | slots
+;     struct ring | available ring | used ring | descriptors | table and slot | table and slot | ...
 ;
 ; The routines have the address of the available ring, and reach struct ring below it with short offsets.
 ;
@@ -10,12 +12,16 @@
 ; not used] for a disk operation - and as many bytes of struct slot. Its number is that of its first descriptor, so one
 ; offset serves both. An operation of several entries strings the data descriptors of several slots together.
 ;
+; With indirect descriptors, which only disks use, a slot's descriptors are a table with room for more: [header, data,
+; status, data, not used, data, ...]. The ring has one that leads there, whose number is the slot's. So an operation takes
+; one slot however many entries it has, and four times as many fit into the ring.
+;
 ; The free slots stand in the available ring itself, in the part that the device has not been told of: from avail_index
 ; on to free_end. Handing out the next one is to say one more is available; the further slots of an operation come from
 ; the other end, and finished ones go there. A slot that is not in flight is marked as free, so that whatever a device
 ; returns, none is freed twice.
 ;
-; SPEC  virtio 1.2 §2.7 (split virtqueues), §3.1 (initialization), §4.1 (PCI)
+; SPEC  virtio 1.2 §2.7 (split virtqueues), §2.7.5.3 (indirect descriptors), §3.1 (initialization), §4.1 (PCI)
 
 VIRTIO_VENDOR_CAP       equ 9
 VIRTIO_CAP_COMMON       equ 1
@@ -29,6 +35,7 @@ VIRTIO_FEATURES_OK      equ 8
 VIRTIO_AGREED           equ VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK
 VIRTIO_RUN              equ VIRTIO_AGREED | VIRTIO_DRIVER_OK
 VIRTIO_WAIT_US          equ 1000000
+VIRTIO_F_INDIRECT_BIT   equ 28
 VIRTIO_F_EVENT_IDX_BIT  equ 29
 VIRTIO_F_VERSION_1      equ 1 << 0              ; of the upper 32
 
@@ -66,6 +73,7 @@ endstruc
 DESC_SHIFT              equ 4
 DESC_NEXT               equ 1
 DESC_WRITE              equ 2                   ; by the device
+DESC_INDIRECT           equ 4                   ; it leads to a table
 DATA                    equ desc_size           ; a slot's second descriptor
 SENDS                   equ 1 << 16             ; a next descriptor that does not count without DESC_NEXT
 JOINS                   equ 1 << 31             ; likewise: frames of several buffers arrive, see .part of virtio_reap
@@ -101,7 +109,13 @@ SLOT_FREE               equ 0                   ; links that are none: and makes
 SLOT_LAST               equ -1                  ; shorter than mov
 NET_HEADER_BYTES        equ 12
 NET_HEADER_BUFFERS      equ 10                  ; num_buffers
-DEPTH_BYTES             equ 256                 ; per frame two rings of two descriptors, per disk operation four
+SLOT_BYTES              equ 64                  ; of a disk operation: struct slot, and what a discard has as data
+NET_DEPTH_BYTES         equ 256                 ; per frame two rings of two descriptors
+TABLE_SHIFT             equ 10                  ; of a table's and its slot's bytes
+TABLE_BYTES             equ (1 << TABLE_SHIFT) - SLOT_BYTES
+TABLE_ENTRY_MAX         equ TABLE_BYTES / (2 * desc_size)
+RING_BYTES              equ 48                  ; per descriptor of a ring, with struct ring; slots, or tables, come to it
+TABLE_DEPTH_BYTES       equ RING_BYTES + (1 << TABLE_SHIFT)     ; enough without tables, too
 
 ; -----------------------------------------------------------------------------
 ; Adds the device and finds its registers. Returns from the driver's start routine itself if it is no modern device, or
@@ -218,7 +232,7 @@ virtio_probe:
 ; Writes the fields that end both kinds of record: queue_max, depth_max, depth_bytes, interrupts.
 ;
 ; IN    rbp common, r12 pci_record, rdi queue_max, eax queues, edx queue whose size stands for all
-;       cl  descriptors of a slot, as a power of two
+;       cl  descriptors of the ring that a slot takes, as a power of two
 ; USES  all but rbp r12
 virtio_record:
                 push    rax
@@ -228,9 +242,13 @@ virtio_record:
                 dw      REG_QUEUE
                 call    virtio_get
                 dw      REG_QUEUE_MAX
+                mov     edx, NET_DEPTH_BYTES
                 shr     eax, cl
+                cmp     cl, NET_SLOT_SHIFT
+                je      .depth
+                mov     dx, TABLE_DEPTH_BYTES
+.depth:
                 xchg    eax, ecx
-                mov     edx, DEPTH_BYTES
                 xor     esi, esi
                 cmp     [r12 + pci_record.msix_count], si
                 setne   sil                     ; entry 1: a queue that has none of its own has no interrupt
@@ -406,17 +424,28 @@ virtio_status:                                  ; al: the byte at rdi
 ; OUT   rdi  behind its memory       r10 ring       r11  the last slot's status
 ; USES  rax r9
 virtio_ring:
-                mov     r9d, ebp
-                imul    r9d, ecx                ; descriptors
                 lea     r10, [rdi + ring_size]
                 push    rcx
-                mov     ecx, r9d
-                shl     ecx, 3
+                push    desc_size
+                pop     r11                     ; from one number of a slot to the next
+                bt      dword [r8 + virtio.features], VIRTIO_F_INDIRECT_BIT
+                jnc     .direct
+                mov     cl, 1                   ; a slot takes one descriptor of the ring
+                shl     r11d, TABLE_SHIFT - DESC_SHIFT
+.direct:
+                mov     r9d, ebp
+                imul    r9d, ecx                ; descriptors
+                push    rcx
+                lea     ecx, [r11 + RING_BYTES]
+                imul    ecx, r9d
+                shr     ecx, 3
                 xor     eax, eax
-                rep     stosq                   ; 64 bytes each
+                rep     stosq
                 pop     rcx
+                mov     [r10 + ring.slot_bytes], r11d
                 push    rdi
                 push    rsi
+                push    rbx
                 push    rdx
                 mov     eax, esi
                 call    virtio_put
@@ -445,9 +474,15 @@ virtio_ring:
                 or      word [r10 + avail.ring + r9 * 2], -1    ; its event index: no completion so far
                 shl     r9d, DESC_SHIFT         ; also from a descriptor to the slot
                 add     rax, r9
-                stosq
                 call    virtio_put_address
                 dw      REG_QUEUE_DESC
+                push    rax
+                cmp     cl, 1
+                jne     .slots
+                add     rax, r9
+                mov     r9d, TABLE_BYTES        ; from a table to the slot
+.slots:
+                stosq
                 mov     rsi, rax
                 add     rax, r9
                 stosq
@@ -471,11 +506,21 @@ virtio_ring:
                 pop     rax
                 call    virtio_put
                 dw      REG_QUEUE_ENABLE
+                pop     rbx                     ; descriptors of the ring
                 pop     rdx
                 lea     rdi, [r10 + avail.ring]
                 xor     eax, eax
 .slot:
                 stosw                           ; free
+                push    rax
+                cmp     cl, 1
+                jne     .chain
+                mov     [rbx], rsi
+                mov     word [rbx + desc.bytes], TABLE_BYTES
+                mov     byte [rbx + desc.flags], DESC_INDIRECT
+                add     rbx, desc_size
+                xor     eax, eax                ; a table's descriptors count from 0
+.chain:
                 inc     eax
                 mov     [rsi + desc.next], ax
                 mov     [rsi + desc.flags], dl
@@ -488,342 +533,15 @@ virtio_ring:
                 mov     byte [rsi + 2 * DATA + desc.flags], DESC_WRITE
                 inc     eax
                 mov     [rsi + 2 * DATA + desc.next], ax        ; itself: what a disk's data descriptors take over
-                lea     eax, [rax + rcx - 2]
-                lea     rsi, [rsi + rcx * 8]
-                lea     rsi, [rsi + rcx * 8]
+                mov     eax, ecx
+                imul    eax, [r10 + ring.slot_bytes]
+                add     rsi, rax
+                pop     rax
+                add     eax, ecx
                 cmp     eax, [r10 + ring.mask]
-                jb      .slot
+                jbe     .slot
+                pop     rbx
                 pop     rsi
                 pop     rdi
+                pop     rcx
                 ret
-
-; -----------------------------------------------------------------------------
-; Lets a ring interrupt this core, unless work is there already.
-;
-; IN    r8 device, esi ring
-; OUT   rax 0, or 1, or -unsupported
-; USES  scratch but r8
-virtio_arm:
-                mov     rsi, [r8 + device.rings + rsi * 8]
-                mov     edi, [rsi + ring.number]
-                mov     rax, [r8 + virtio.isr]
-                test    rax, rax
-                jz      .route
-%ifdef DIRECT_BOOT
-                mov     edi, [r8 + virtio.gsi]
-                test    al, MMIO
-                jnz     .mmio
-%else
-                xor     edi, edi
-%endif
-                mov     al, [rax]               ; (§4.1.5.3, §4.2.2)
-%ifdef DIRECT_BOOT
-                jmp     .route
-.mmio:
-                mov     dword [rax - MMIO], VIRTIO_ISR_ALL
-%endif
-.route:
-                call    ring_route
-                mov     rdx, [rsi + ring.used]
-                mov     eax, [rsi + ring.mask]
-                mov     ecx, [rsi + ring.used_index]
-                mov     [rsi + USED_EVENT + rax * 2], cx
-                xor     eax, eax
-                xchg    [rsi + avail.flags], ax ; on, and then look (§2.7.7.1): a completion is seen here or interrupts
-                mov     ax, [rdx + used.index]
-                sub     ax, cx
-                jz      .done
-                mov     al, [rsi + ring.quiet]
-                mov     [rsi + avail.flags], al
-                push    1
-                pop     rax
-.done:
-                ret                             ; (the upper half of rax is 0)
-
-; -----------------------------------------------------------------------------
-; Returns finished operations and disarms the ring.
-;
-; IN    r8 device, esi ring, rdx completions, from a receive ring frames, ecx count
-; OUT   rax how many
-virtio_reap:
-                call    ring_begin
-                mov     al, [rsi + ring.quiet]
-                mov     [rsi + avail.flags], al
-                mov     r10d, [rsi + ring.used_index]
-                mov     rax, [rsi + ring.used]
-                movzx   eax, word [rax + used.index]
-                sub     ax, r10w
-                call    virtio_room
-                mov     r11, [rsi + ring.used]
-                je      .done
-.next:
-                mov     eax, r10d
-                and     eax, [rsi + ring.mask]
-                mov     edi, [r11 + used.id + rax * 8]
-                mov     ecx, [r11 + used.bytes + rax * 8]
-                mov     eax, r9d
-                and     eax, [rsi + ring.mask]
-                mov     [rsi + avail.ring + rax * 2], di        ; counts only if free_end goes past it
-                test    edi, [rsi + ring.not_slot]
-                jnz     .skip                   ; not to be believed
-                shl     edi, DESC_SHIFT
-                cmp     word [rbp + rdi + slot.link], SLOT_LAST
-                jne     .odd
-.free:
-                and     word [rbp + rdi + slot.link], SLOT_FREE
-                inc     r9d
-                cmp     dword [rsi + ring.data_flags], DESC_WRITE
-                jne     .completion
-                movlps  xmm1, [rbx + rdi + DATA + desc.address]
-                movhps  xmm1, [rbp + rdi + slot.cookie]
-                movups  xmm0, [rbp + rdi + slot.frame]
-                movups  [rdx + frame.address], xmm1
-                movups  [rdx + frame.bytes], xmm0
-                and     byte [rdx + frame.flags], frame_checksum | frame_checksum_good
-                sub     ecx, NET_HEADER_BYTES   ; a frame without a header comes out as the whole buffer
-                cmp     ecx, [rbp + rdi + slot.frame]
-                cmova   ecx, [rbp + rdi + slot.frame]
-.received:
-                mov     [rdx + frame.bytes], ecx
-                add     rdx, frame_size
-.skip:
-                inc     r10d
-                cmp     r10d, r8d
-                jne     .next
-.done:
-                mov     [rsi + ring.free_end], r9d
-                mov     [rsi + ring.used_index], r10d
-                mov     eax, [rsi + ring.mask]
-                btc     r10d, 15                ; far from all that the device may be about to compare with it
-                mov     [rsi + USED_EVENT + rax * 2], r10w
-                mov     ecx, [rsi + ring.data_flags]
-                shr     ecx, 1                  ; DESC_WRITE: they are frames
-                add     ecx, COMPLETION_SHIFT
-                jmp     ring_end
-.completion:
-                mov     rax, [rbp + rdi + slot.cookie]
-                mov     [rdx + completion.cookie], rax
-                ja      .sent                   ; SENDS
-                movzx   eax, byte [rbp + rdi + slot.status]
-                neg     eax
-                sbb     eax, eax
-                and     eax, -error_io
-                dec     ecx                     ; not the status byte
-                cmp     ecx, [rbp + rdi + slot.frame]
-                cmova   ecx, [rbp + rdi + slot.frame]
-                mov     [rdx + completion.status], eax
-                mov     [rdx + completion.bytes], ecx
-                add     rdx, completion_size
-                inc     r10d                    ; as at .skip, one jump less
-                cmp     r10d, r8d
-                jne     .next
-                jmp     .done
-.sent:
-                js      .part                   ; JOINS
-                and     qword [rdx + completion.status], 0      ; and bytes
-                add     rdx, completion_size
-                inc     r10d                    ; likewise
-                cmp     r10d, r8d
-                jne     .next
-                jmp     .done
-.part:                                          ; of a frame, the first with a header before it (§5.1.6.4)
-                mov     [rdx + frame.cookie], rax
-                mov     rax, [rbx + rdi + DATA + desc.address]
-                cmp     ecx, [rbp + rdi + slot.frame]
-                cmova   ecx, [rbp + rdi + slot.frame]
-                xorps   xmm0, xmm0
-                mov     edi, [rsi + PARTS_LEFT]
-                test    edi, edi
-                jnz     .placed
-                sub     ecx, NET_HEADER_BYTES
-                cmovb   ecx, edi
-                jb      .placed                 ; no header: 0 bytes
-                movups  xmm0, [rax]
-                pslldq  xmm0, frame.flags - frame.bytes
-                movzx   edi, word [rax + NET_HEADER_BUFFERS]
-                add     rax, NET_HEADER_BYTES
-.placed:
-                movups  [rdx + frame.bytes], xmm0
-                mov     [rdx + frame.address], rax
-                and     byte [rdx + frame.flags], frame_checksum | frame_checksum_good
-                test    ecx, ecx
-                cmovz   edi, ecx                ; an error ends the frame
-                sub     edi, 1
-                adc     edi, 0                  ; 0 buffers are one
-                mov     [rsi + PARTS_LEFT], edi
-                jz      .last
-                or      byte [rdx + frame.flags], frame_more
-.last:
-                jmp     .received
-.odd:                                           ; free already, or of several slots: free those behind the first here
-                movzx   eax, word [rbp + rdi + slot.link]
-                test    eax, eax
-                jz      .skip                   ; SLOT_FREE
-                push    rdi
-.link:
-                inc     r9d
-                lea     edi, [rax - 1]
-                mov     eax, r9d
-                and     eax, [rsi + ring.mask]
-                mov     [rsi + avail.ring + rax * 2], di
-                shl     edi, DESC_SHIFT
-                movzx   eax, word [rbp + rdi + slot.link]
-                and     word [rbp + rdi + slot.link], SLOT_FREE
-                cmp     ax, SLOT_LAST
-                jne     .link
-                pop     rdi
-                jmp     .free
-
-; -----------------------------------------------------------------------------
-; How far a batch can go: virtio_room_free as far as slots are free.
-;
-; IN    rdx next entry, r11 end, r10d index, rax how many can be taken
-; OUT   r8d index to stop at; ZF set if that is now
-; USES  rax
-virtio_room_free:
-                mov     eax, r9d
-                sub     eax, r10d
-virtio_room:
-                mov     r8, r11
-                sub     r8, rdx
-                shr     r8, ENTRY_SHIFT
-                cmp     r8, rax
-                cmova   r8, rax
-                add     r8d, r10d
-                cmp     r8d, r10d
-                ret
-
-; -----------------------------------------------------------------------------
-; Builds an operation from all its entries: the data descriptors of as many slots. Ends the call with what came before
-; if there are not so many free ones.
-;
-; IN    rdx first entry, edi its slot's offset, ecx flags and next of the data descriptors
-; OUT   rdx last entry; op and op_bytes in the ring
-; USES  rax rdi
-virtio_entries:
-                mov     [rsi + ring.op], rdx
-                mov     [rsi + ring.op_free_end], r9d
-                and     dword [rsi + ring.op_bytes], 0
-.entry:
-                mov     rax, [rdx + frame.address]
-                test    rax, rax
-                jz      virtio_pointer
-                mov     [rbx + rdi + DATA + desc.address], rax
-                mov     eax, [rdx + frame.bytes]
-                mov     [rbx + rdi + DATA + desc.bytes], eax
-                mov     [rbx + rdi + DATA + desc.flags], ecx
-                or      word [rbp + rdi + slot.link], SLOT_LAST
-                test    eax, eax
-                jz      virtio_range
-                add     [rsi + ring.op_bytes], eax
-                jc      virtio_range
-                test    byte [rdx + frame.flags], frame_more
-                jz      .done
-                add     rdx, frame_size
-                cmp     rdx, r11
-                jae     virtio_range            ; nothing follows
-                lea     eax, [r10 + 1]
-                cmp     eax, r9d
-                je      virtio_full
-                dec     r9d
-                mov     eax, r9d
-                and     eax, [rsi + ring.mask]
-                movzx   eax, word [rsi + avail.ring + rax * 2]
-                inc     eax                     ; its data descriptor
-                mov     [rbp + rdi + slot.link], ax
-                or      byte [rbx + rdi + DATA + desc.flags], DESC_NEXT
-                mov     [rbx + rdi + DATA + desc.next], ax
-                lea     edi, [rax - 1]
-                shl     edi, DESC_SHIFT
-                jmp     .entry
-.done:
-                ret
-
-; -----------------------------------------------------------------------------
-; Ends a call with an error: what it has taken is free again, the device was told nothing.
-;
-; IN    rsi ring, rbp slots
-virtio_pointer:
-                push    -error_pointer
-                jmp     virtio_fail
-virtio_unsupported:
-                push    -error_unsupported
-                jmp     virtio_fail
-virtio_range:
-                push    -error_range
-virtio_fail:
-                pop     rax
-                mov     rsp, [rsi + ring.stack]
-                mov     r10d, [rsi + ring.avail_index]
-                mov     r9d, [rsi + ring.free_end]
-                call    virtio_undo
-                pop     rdx
-                pop     rbp
-                pop     rbx
-                ret
-
-; Marks the slots from r10d to r9d as free; uses rcx rdi.
-virtio_undo:
-                mov     ecx, r10d
-.next:
-                mov     edi, ecx
-                and     edi, [rsi + ring.mask]
-                movzx   edi, word [rsi + avail.ring + rdi * 2]
-                shl     edi, DESC_SHIFT
-                and     word [rbp + rdi + slot.link], SLOT_FREE
-                inc     ecx
-                cmp     ecx, r9d
-                jne     .next
-                ret
-
-; -----------------------------------------------------------------------------
-; Ends a call that hands entries to the device: publishes them, and rings the doorbell if the device wants it.
-; virtio_full first takes back the operation of which not all entries fit.
-;
-; IN    rsi ring, r9d, r10d, rdx behind the last entry taken
-; OUT   rax entries taken
-virtio_full:
-                mov     rsp, [rsi + ring.stack]
-                mov     r9d, [rsi + ring.op_free_end]
-                call    virtio_undo
-                mov     rdx, [rsi + ring.op]
-virtio_publish:
-                mov     cl, ENTRY_SHIFT
-                mov     [rsi + ring.free_end], r9d
-                cmp     [rsi + ring.avail_index], r10d
-                je      ring_end
-                mov     [rsi + ring.avail_index], r10d
-                mov     eax, r10d
-                xchg    [rsi + avail.index], ax ; also the barrier before the device's wish is read (§2.7.13.4.1)
-                mov     rdi, [rsi + ring.used]
-                cmp     byte [rsi + ring.quiet], AVAIL_NO_INTERRUPT
-                je      .flag
-                mov     r8d, [rsi + ring.mask]
-                mov     di, [rdi + AVAIL_EVENT + r8 * 8]
-                sub     eax, r10d               ; from the new index back to the old one, and to the event: is that one of
-                sub     edi, r10d               ; those that are new (§2.7.10)?
-                cmp     di, ax
-                jb      ring_end
-.doorbell:
-                mov     rdi, [rsi + ring.doorbell]
-                mov     eax, [rsi + ring.number]
-                call    virtio_notify
-                jmp     ring_end
-.flag:
-                test    byte [rdi + used.flags], USED_NO_NOTIFY
-                jz      .doorbell
-                jmp     ring_end
-
-; Rings a doorbell: rdi, with MMIO; eax number of the queue.
-virtio_notify:
-%ifdef DIRECT_BOOT
-                test    dil, MMIO
-                jnz     .mmio
-%endif
-                mov     [rdi], ax
-                ret
-%ifdef DIRECT_BOOT
-.mmio:
-                mov     [rdi - MMIO], eax
-                ret
-%endif

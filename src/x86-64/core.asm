@@ -128,7 +128,8 @@ core_entry:
 %include "src/x86-64/elf.asm"                   ; the program
 %include "src/x86-64/device.asm"                ; NIC and disk calls, to their drivers
 %include "src/drivers/drivers.inc"              ; which driver for which PCI function
-%include "src/drivers/virtio.asm"               ; virtio over PCI, split rings
+%include "src/drivers/virtio.asm"               ; virtio over PCI: discovery, open, close, rings
+%include "src/drivers/virtio_ring.asm"          ; the rings at work
 %include "src/drivers/ring.asm"                 ; rings of virtio and NVMe
 %include "src/drivers/virtio_registers.asm"     ; over PCI or MMIO
 %include "src/drivers/virtio_mmio.asm"          ; virtio over MMIO

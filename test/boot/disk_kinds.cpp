@@ -1,8 +1,8 @@
 // Disks that refuse: read-only, without a write cache, with blocks that cannot be read or written, and one that does not answer; and
 // one that discards and zeroes.
-// boot: --args ranges -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,opt_io_size=65536
+// boot: --args "ranges exo16-serial-number-" -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,opt_io_size=65536,serial=exo16-serial-number-21
 // boot: --args ranges -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,opt_io_size=65536,logical_block_size=4096,physical_block_size=4096
-// boot: --args nvme-ranges -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 1M "$work/disk")" -device nvme,drive=d,serial=1
+// boot: --args "nvme-ranges 1" -- -drive if=none,id=d,format=raw,discard=unmap,file="$work/disk$(truncate -s 1M "$work/disk")" -device nvme,drive=d,serial=1
 // boot: --args no-ranges -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=,discard=off,write-zeroes=off
 // boot: --args read-only -- -drive if=none,id=d,format=raw,read-only=on,file="$work/disk$(truncate -s 1M "$work/disk")" -device virtio-blk-pci,drive=d,romfile=
 // boot: --args no-writes -- -drive if=none,id=d,format=raw,read-only=on,file="$work/disk$(truncate -s 1M "$work/disk")" -device nvme,drive=d,serial=1
@@ -101,6 +101,13 @@ void bad_block() {
   }
 }
 
+/// A serial number, which is cut off after its last byte, and followed by what fills it up.
+void has_serial(std::string_view expected) {
+  std::string_view const all(reinterpret_cast<char const *>(info().disks[0].serial), sizeof info().disks[0].serial);
+  that(all.starts_with(expected), "another serial number");
+  that(all.find_first_not_of(std::string_view(" \0", 2), expected.size()) == all.npos, "a longer serial number");
+}
+
 /// Zeroes and discards blocks; the ones beside them stay, and bad ranges are refused.
 void ranges(u32 optimal_bytes) {
   disk_record const &disk = info().disks[0];
@@ -186,7 +193,7 @@ void silent(u32 function, Open open, Close close) {
 }  // namespace
 
 int main(int argc, char **argv) {
-  if (argc != 2) return 2;
+  if (argc != 2 && argc != 3) return 2;
   std::string_view const kind = argv[1];
   buffer = take_pages(page_bytes);
   if (kind == "silent-nic") {
@@ -199,6 +206,7 @@ int main(int argc, char **argv) {
   if (info().disks.empty()) return 3;
   if (kind == "read-only") read_only();
   if (kind == "no-writes") no_writes();
+  if (kind == "ranges" || kind == "nvme-ranges") has_serial(argc == 3 ? argv[2] : "");
   if (kind == "ranges") ranges(65536);
   if (kind == "nvme-ranges") ranges(0);  // the emulator's disk does not say
   if (kind == "no-ranges") no_ranges();

@@ -10,7 +10,7 @@
 // boot: --cores 4 --disk "$work/disk$(truncate -s 8M "$work/disk")" --disk-model nvme
 // boot: --cores 2 -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device nvme,drive=d,serial=1,max_ioqpairs=1,mdts=1,logical_block_size=4096,physical_block_size=4096
 // boot: --cores 2 --pvh -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device pcie-root-port,id=root,chassis=1 -device nvme,drive=d,serial=1,max_ioqpairs=4,msix_qsize=3,bus=root
-// boot: --cores 3 -- -drive if=none,id=d,format=raw,cache=unsafe,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=3,seg-max-adjust=off,queue-size=128,event_idx=off
+// boot: --cores 3 -- -drive if=none,id=d,format=raw,cache=unsafe,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=3,seg-max-adjust=off,queue-size=128,event_idx=off,indirect_desc=off
 #include "check.hpp"
 
 #include <algorithm>
@@ -274,6 +274,24 @@ void full_queue_takes_what_fits(std::byte *memory) {
   finish(0, 1);
 }
 
+/// As many operations at once as the queue can have, each with its own block, and once more.
+void deepest_queue() {
+  u32 const depth = record().depth_max;
+  std::byte *const memory = take_pages(u64{depth} * block());
+  auto const ops = std::span(reinterpret_cast<disk_op *>(take_pages(u64{depth} * sizeof(disk_op))), depth);
+  for (u8 const kind : {disk_write, disk_read}) {
+    for (u64 at = 0; at < depth; ++at) {
+      std::byte *const own = memory + at * block();
+      if (kind == disk_write) fill(own, block(), at);
+      if (kind == disk_read) std::memset(own, 0, block());
+      ops[at] = operation(kind, at, at, own, block());
+    }
+    submits(0, ops.data(), depth);
+    finish(0, depth);
+  }
+  for (u64 at = 0; at < depth; ++at) that(filled(memory + at * block(), block(), at), "another block's data");
+}
+
 void flushes(std::byte *memory) {
   disk_op const both[] = {operation(disk_write, 1, 9, memory, block()), operation(disk_flush, 2, 0, nullptr, 0)};
   submits(0, both, 2);
@@ -393,6 +411,7 @@ int main() {
 
   open(record().queue_max, record().depth_max, take_rings(record().queue_max, record().depth_max));
   for (u32 queue = 0; queue < record().queue_max; ++queue) one(queue, operation(disk_read, 1, 0, memory, block()));
+  deepest_queue();
   same(core().disk_close(0), 0);
   return verdict();
 }

@@ -93,8 +93,12 @@ class virtio_view {
   }
 
   [[nodiscard]] u32 size() const { return size_; }
+  /// Takes what was made available, as a device does before it answers.
+  void takes() {
+    for (u32 at = 0; at < given; ++at) heads_[at] = load<u16>(available_ + 4 + at * 2);
+  }
   /// Head of the chain that was made available as number `at`.
-  [[nodiscard]] u16 head(u32 at) const { return load<u16>(available_ + 4 + at % size_ * 2); }
+  [[nodiscard]] u16 head(u32 at) const { return heads_[at % given]; }
   /// Where the last descriptor of a chain leads: to the status of a disk's operation.
   [[nodiscard]] u64 status_of(u16 head) const {
     constexpr u16 next = 1, indirect = 4;
@@ -125,6 +129,7 @@ class virtio_view {
  private:
   u32 size_ = 0;
   u64 descriptors_ = 0, available_ = 0, used_ = 0;
+  std::array<u16, given> heads_{};
 };
 
 // --- disks
@@ -176,6 +181,7 @@ void hostile_virtio_disk() {
   ledger all;
   u32 next = 0;
   submit(given);
+  ring.takes();
   auto const answers = [&](u8 status, u32 bytes) {
     store(ring.status_of(ring.head(next)), status);
     ring.says(ring.head(next++), bytes);
@@ -319,6 +325,8 @@ void hostile_virtio_nic() {
   constexpr u32 header = 12;
   virtio_view receiving(the_nic().function, 0), sending(the_nic().function, 1);
   give();
+  receiving.takes();
+  sending.takes();
   ledger came, went;
   receiving.says_nonsense();
   sending.says_nonsense();

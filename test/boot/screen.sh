@@ -331,11 +331,11 @@ test_app_sysinfo() {
   command_line="one two" shown bios "$elf" -device sdhci-pci -device edu \
     -drive "if=none,id=more,format=raw,read-only=on,file=$elf" -device virtio-blk-pci,drive=more,disable-legacy=on,opt_io_size=65536 \
     -drive "if=none,id=fast,format=raw,read-only=on,file=$elf" -device nvme,drive=fast,serial=number-9 \
-    -device virtio-net-pci,disable-legacy=on,mac=52:54:00:00:00:09,host_mtu=4000 -device e1000,romfile=
+    -device virtio-net-pci,disable-legacy=on,mac=52:54:00:00:00:09,host_mtu=4000,speed=40000,duplex=full -device e1000,romfile=
   ends
   expect_status 0
   for text in "cores: 2 of 2 run" "Intel 82G33 host bridge (Q35)" "QEMU standard graphics" "virtio block" "read-only" \
-    "52:54:00:00:00:09, MTU 4000" "link: up, 1000 Mbit/s" "of 512 bytes" "write cache, discard, zero" \
+    "52:54:00:00:00:09, MTU 4000" "link: up, 40000 Mbit/s" "link: up, 1000 Mbit/s" "of 512 bytes" "write cache, discard, zero" \
     "model: QEMU NVMe Ctrl, serial number: number-9" "best a multiple of 64 KiB" "SD host controller" "1234:11e8" "80 columns, 25 rows of text" 'command line: "one two"' \
     "BAR 0" "the core keeps" "MHz"; do
     expect_text "$text"

@@ -40,8 +40,8 @@ NVME_SLOT_SHIFT         equ 9
 NVME_PAGES_MAX          equ ((1 << NVME_SLOT_SHIFT) - completion_size) / 8 - 1  ; of an operation, and the one it begins in
 NVME_ID_MARK            equ 1 << 15
 NVME_STATUS_SHIFT       equ 17                  ; in the last dword of a completion
-NVME_NAMESPACE_PHYS     equ BOOT_NVME_PHYS      ; what it is asked for at boot, in the order of the numbers of that
-NVME_CONTROLLER_PHYS    equ BOOT_NVME_PHYS + (1 << BOOT_NVME_SHIFT)
+NVME_NAMESPACE_PHYS     equ BOOT_DISK_PHYS      ; what it is asked for at boot, in the order of the numbers of that
+NVME_CONTROLLER_PHYS    equ BOOT_DISK_PHYS + (1 << BOOT_NVME_SHIFT)
 
 struc nvme_registers
 .cap:                   resq 1
@@ -314,7 +314,7 @@ nvme_enable:
 nvme_identify_all:
                 cdq                             ; (the command before has left eax 0)
 nvme_identify:
-                lea     esi, [rcx + (BOOT_NVME_PHYS >> BOOT_NVME_SHIFT)]
+                lea     esi, [rcx + (BOOT_DISK_PHYS >> BOOT_NVME_SHIFT)]
                 shl     esi, BOOT_NVME_SHIFT
                 push    NVME_ADMIN_IDENTIFY
                 pop     rax

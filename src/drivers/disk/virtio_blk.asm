@@ -1,4 +1,4 @@
-; virtio-blk: several queues, reads, writes, flushes, discards, zeroes.
+; virtio-blk: several queues, reads, writes, flushes, discards, zeroes, indirect descriptors.
 ;
 ; The device counts in sectors of 512 bytes whatever its block size is; struct disk_op counts in blocks.
 ; SPEC  virtio 1.2 §5.2
@@ -13,7 +13,8 @@ VIRTIO_BLK_F_DISCARD_BIT equ 13
 VIRTIO_BLK_F_ZEROES_BIT equ 14
 VIRTIO_BLK_FEATURES     equ VIRTIO_BLK_F_SEG_MAX | 1 << VIRTIO_BLK_F_RO_BIT | VIRTIO_BLK_F_BLK_SIZE | \
                             1 << VIRTIO_BLK_F_FLUSH_BIT | VIRTIO_BLK_F_TOPOLOGY | VIRTIO_BLK_F_MQ | \
-                            1 << VIRTIO_BLK_F_DISCARD_BIT | 1 << VIRTIO_BLK_F_ZEROES_BIT | 1 << VIRTIO_F_EVENT_IDX_BIT
+                            1 << VIRTIO_BLK_F_DISCARD_BIT | 1 << VIRTIO_BLK_F_ZEROES_BIT | \
+                            1 << VIRTIO_F_INDIRECT_BIT | 1 << VIRTIO_F_EVENT_IDX_BIT
 BLK_SECTOR_BYTES        equ 512
 BLK_SLOT_SHIFT          equ 2                   ; four descriptors
 BLK_SLOT_DESCS          equ 1 << BLK_SLOT_SHIFT
@@ -102,6 +103,10 @@ virtio_blk_start:
                 jz      .entries
                 mov     eax, [rsi + virtio_blk_config.entry_max]
 .entries:
+                push    TABLE_ENTRY_MAX
+                pop     rdx
+                cmp     eax, edx
+                cmova   eax, edx
                 stosd
                 or      dword [rdi], -1         ; bytes_max
                 test    ch, VIRTIO_BLK_F_TOPOLOGY >> 8
@@ -117,19 +122,21 @@ virtio_blk_start:
                 mov     ax, [rsi + virtio_blk_config.queues]
 .queues:
                 xor     edx, edx
-                mov     cl, BLK_SLOT_SHIFT
+                bt      ecx, VIRTIO_F_INDIRECT_BIT
+                setnc   cl
+                add     cl, cl                  ; BLK_SLOT_SHIFT; 0 with tables
                 call    virtio_record
                 pop     r8
-
-; Its serial number takes a request (§5.2.6), so it is opened for that.
-                mov     ecx, BOOT_NVME_PHYS
+                mov     ecx, BOOT_DISK_PHYS     ; a serial number takes a request (§5.2.6): it is opened for that
                 push    1
                 pop     rsi
-                mov     edx, esi
+                push    4                       ; slots: with fewer the available ring does not have its room
+                pop     rdx
                 xor     r11d, r11d
                 call    virtio_start
                 js      .done
-                mov     byte [r11 + slot.header + virtio_blk_header.kind - slot.status], VIRTIO_BLK_GET_ID
+                mov     rdi, [r10 + ring.slots]
+                mov     byte [rdi + slot.header + virtio_blk_header.kind], VIRTIO_BLK_GET_ID
                 mov     rdi, [r10 + ring.desc]
                 mov     eax, [r8 + device.record]
                 add     eax, disk_record.serial
@@ -160,7 +167,7 @@ virtio_blk_submit:
                 mov     eax, r10d
                 and     eax, [rsi + ring.mask]
                 movzx   edi, word [rsi + avail.ring + rax * 2]
-                shl     edi, DESC_SHIFT
+                imul    edi, [rsi + ring.slot_bytes]
                 mov     [rbp + rdi + slot.frame], ecx
                 mov     ecx, [rbx + rdi + BLK_STATUS * desc_size + desc.flags]  ; DESC_WRITE, and next, the status itself:
                                                 ; every data descriptor leads to it, until one comes between
