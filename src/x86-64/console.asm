@@ -322,7 +322,6 @@ screen_draw:
                 push    rsi
                 push    rdi
                 push    rbp
-                push    r8
                 movzx   eax, byte [rdi + rcx * 2]
                 sub     eax, FONT_FIRST
                 cmp     eax, FONT_GLYPHS
@@ -330,17 +329,7 @@ screen_draw:
                 push    '?' - FONT_FIRST
                 pop     rax
 .glyph:
-                lea     eax, [rax + rax * 8]    ; FONT_BITS / 4
-                shr     eax, 1
-                mov     rbx, [rax + font]
-                jnc     .whole
-                shr     rbx, 4
-.whole:
-                shl     rbx, 64 - FONT_BITS
-                shr     rbx, 64 - FONT_BITS + 1
-                jnc     .upper                  ; the bit shifted out: has it a last row instead of a first one?
-                shl     rbx, FONT_COLUMNS
-.upper:
+                mov     ebx, [font + rax * 4]
                 mov     esi, [screen_scale]
                 xchg    eax, ecx
                 cdq
@@ -355,11 +344,11 @@ screen_draw:
                 push    CELL_ROWS
                 pop     rbp
 .row:
-                mov     r8d, esi
+                push    rsi                     ; lines left of it
 .line:
                 mov     edx, ebx
-                and     edx, (1 << FONT_COLUMNS) - 1
-                or      edx, 1 << CELL_COLUMNS  ; the end
+                and     edx, (1 << FONT_KIND_BITS) - 1
+                mov     dl, [font_kinds + rdx]
                 push    rdi
 .dot:
                 shr     edx, 1
@@ -373,12 +362,12 @@ screen_draw:
                 pop     rdi
                 mov     eax, [info + machine_info.screen_pitch]
                 add     rdi, rax
-                dec     r8d
+                dec     dword [rsp]
                 jnz     .line
-                shr     rbx, FONT_COLUMNS
+                pop     rax
+                shr     ebx, FONT_KIND_BITS     ; (the row between two characters is of kind 0)
                 dec     ebp
                 jnz     .row
-                pop     r8
                 pop     rbp
                 pop     rdi
                 pop     rsi
