@@ -1,5 +1,5 @@
 // Disk queues on real devices: data, scatter-gather, full queues, waking, closing in the middle, all cores at once.
-// boot: --cores 4 --disk "$work/disk$(truncate -s 8M "$work/disk")"
+// boot: --cores 4 --args 256 --disk "$work/disk$(truncate -s 8M "$work/disk")"
 // boot: --cores 2 -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=2,disable-legacy=on,romfile=,logical_block_size=4096,physical_block_size=4096
 // boot: --cores 2 --pvh -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device pcie-root-port,id=root,chassis=1 -device virtio-blk-pci,drive=d,num-queues=2,bus=root
 // boot: --cores 4 --microvm --disk "$work/disk$(truncate -s 8M "$work/disk")"
@@ -10,11 +10,12 @@
 // boot: --cores 4 --disk "$work/disk$(truncate -s 8M "$work/disk")" --disk-model nvme
 // boot: --cores 2 -- -machine pc -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device nvme,drive=d,serial=1,max_ioqpairs=1,mdts=1,logical_block_size=4096,physical_block_size=4096
 // boot: --cores 2 --pvh -- -drive if=none,id=d,format=raw,file="$work/disk$(truncate -s 8M "$work/disk")" -device pcie-root-port,id=root,chassis=1 -device nvme,drive=d,serial=1,max_ioqpairs=4,msix_qsize=3,bus=root
-// boot: --cores 3 -- -drive if=none,id=d,format=raw,cache=unsafe,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=3,seg-max-adjust=off,queue-size=128,event_idx=off,indirect_desc=off
+// boot: --cores 3 --args 32 -- -drive if=none,id=d,format=raw,cache=unsafe,file="$work/disk$(truncate -s 8M "$work/disk")" -device virtio-blk-pci,drive=d,num-queues=3,seg-max-adjust=off,queue-size=128,event_idx=off,indirect_desc=off
 #include "check.hpp"
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
 #include <span>
 
@@ -144,8 +145,8 @@ void parts_are_one_operation(std::byte *memory) {
   }
 }
 
-/// The longest operations: as many bytes as one can have, in one entry and in as many as one can have.
-void longest_operations() {
+/// The longest operations: as many bytes as one can have, in one entry and in as many as one can have, or the queue.
+void longest_operations(u32 depth) {
   u64 const bytes = std::min<u64>({record().bytes_max / block() * block(), u64{1} << 20, record().blocks * block()});
   std::byte *const memory = take_pages(bytes + page_bytes) + (64 & ~record().address_mask);
   fill(memory, bytes, 5);
@@ -155,7 +156,7 @@ void longest_operations() {
   that(filled(memory, bytes, 5), "the longest operation brings other data");
 
   std::array<disk_op, 64> parts;
-  u64 const pages = std::min<u64>({bytes / page_bytes, record().entry_max, ring_depth, parts.size()});
+  u64 const pages = std::min<u64>({bytes / page_bytes, record().entry_max, depth, parts.size()});
   std::byte *const apart = take_pages((2 * pages - 1) * page_bytes);  // every other page
   for (u64 at = 0; at < pages; ++at) {
     parts[at] = operation(disk_read, 1, 0, apart + 2 * at * page_bytes, page_bytes, at + 1 < pages ? disk_more : 0);
@@ -387,8 +388,11 @@ void each_core_with_its_queue() {
 
 }  // namespace
 
-int main() {
+int main(int argc, char **argv) {
   that(!info().disks.empty(), "there is no disk");
+  u32 expected_depth = record().depth_max;
+  if (argc == 2) std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), expected_depth);
+  same(record().depth_max, expected_depth);
   queues = std::min({record().queue_max, core_count(), core_limit});
   std::byte *const memory = take_pages(2 * piece_bytes);
   std::byte *const rings = take_rings(queues, ring_depth);
@@ -396,7 +400,7 @@ int main() {
   open(1, ring_depth, rings);
   all_sizes_and_places(memory);
   parts_are_one_operation(memory);
-  longest_operations();
+  longest_operations(ring_depth);
   memory_that_is_refused(memory);
   full_queue_takes_what_fits(memory);
   flushes(memory);
@@ -409,9 +413,14 @@ int main() {
   run_on_all([] { each_core_with_its_queue(); });
   same(core().disk_close(0), 0);
 
-  open(record().queue_max, record().depth_max, take_rings(record().queue_max, record().depth_max));
+  u64 const ring_bytes = u64{record().queue_max} * record().depth_max * record().depth_bytes;
+  std::byte *const deepest = take_pages(ring_bytes + page_bytes), *const behind = deepest + ring_bytes;
+  fill(behind, page_bytes, 99);
+  open(record().queue_max, record().depth_max, deepest);
   for (u32 queue = 0; queue < record().queue_max; ++queue) one(queue, operation(disk_read, 1, 0, memory, block()));
+  longest_operations(record().depth_max);
   deepest_queue();
+  that(filled(behind, page_bytes, 99), "memory behind the rings is written to");
   same(core().disk_close(0), 0);
   return verdict();
 }
