@@ -86,9 +86,11 @@ struct disk_counters {
 
 /// One queue of an open disk, for one core at a time. Nothing here waits.
 ///
-/// Operations have a deadline: a queue that has some in flight, of which none finishes for as long as its patience, makes
-/// the disk stuck. Then the disk is reset (closed and opened), and all that was in flight comes back at once, with one
-/// error `timeout` from each queue: the buffers are the program's again, and what a write left on the disk is not known.
+/// Each operation has a deadline: a queue that has some in flight, of which none finishes for as long as its patience, makes
+/// the disk stuck. So does a single one while others go on: a queue that was never empty for as long as its patience takes no
+/// more until it is, and has once more as long for that.
+/// A stuck disk is reset (closed and opened), and all that was in flight comes back at once, with one error `timeout` from
+/// each queue: the buffers are the program's again, and what a write left on the disk is not known.
 /// A disk of several queues is reset as soon as the owner of each has called try_submit or try_reap, or destroyed it;
 /// until then they give error `busy`.
 class disk_queue {
@@ -107,17 +109,18 @@ class disk_queue {
 
   /// Queues operations and rings the doorbell once.
   ///
-  /// @return        how many entries were taken, from the front; 0 when the queue is full
+  /// @return        how many entries were taken, from the front; 0 when the queue is full, or is to become empty first
   /// @error range   an entry is outside the disk or no multiple of its blocks; none was taken
   /// @error timeout, busy, closed, io  as of try_reap; none was taken
   /// @core          the queue's owner      @heap none
   [[nodiscard]] result<std::size_t> try_submit(std::span<disk_op const> operations) noexcept {
     if (state_ == nullptr) return std::unexpected(error::closed);
     if (state_->epoch.load(std::memory_order_acquire) != epoch_) [[unlikely]] return std::unexpected(leave());
+    if (drains_) [[unlikely]] return 0;
     result<std::size_t> const taken =
         checked(core().disk_submit(state_->disk, queue_, operations.data(), static_cast<u32>(operations.size())));
     if (taken && *taken != 0) {
-      if (in_flight_ == 0) expect_more();
+      if (in_flight_ == 0) drain_at_ = deadline_ = deadline_after(ticks());
       in_flight_ += operations_in(operations.first(*taken));
     }
     return taken;
@@ -155,10 +158,10 @@ class disk_queue {
     return *pending != 0;
   }
 
-  /// Sets how long operations may be in flight without one that finishes; 10 s if it is not called.
+  /// Sets how long operations may be in flight without one that finishes, and a single one twice; 10 s if it is not called.
   void be_patient(clock::duration patience) noexcept {
     patience_ = clock::ticks_in(patience);
-    expect_more();
+    drain_at_ = deadline_ = deadline_after(ticks());
   }
 
   /// The TSC deadline of what is in flight, for core_idle; no_deadline if there is nothing.
@@ -183,10 +186,24 @@ class disk_queue {
     counters_ = other.counters_;
     patience_ = other.patience_;
     deadline_ = other.deadline_;
+    drain_at_ = other.drain_at_;
+    drains_ = other.drains_;
   }
 
+  [[nodiscard]] u64 deadline_after(u64 now) const noexcept {
+    u64 sum;
+    return __builtin_add_overflow(now, patience_, &sum) ? no_deadline : sum;
+  }
+
+  /// Some have finished: when the next one has to, and whether all have to first.
   void expect_more() noexcept {
-    if (__builtin_add_overflow(ticks(), patience_, &deadline_)) deadline_ = no_deadline;
+    if (in_flight_ == 0) {
+      drains_ = false;
+    } else if (!drains_) {
+      u64 const now = ticks();
+      deadline_ = deadline_after(now);
+      drains_ = now >= drain_at_;
+    }
   }
 
   /// How many operations entries are. Looks at eight at a time, since nearly all operations are of one.
@@ -215,6 +232,7 @@ class disk_queue {
     epoch_ += 2;
     left_ = false;
     in_flight_ = 0;
+    drains_ = false;
     ++counters_.resets;
     return error::timeout;
   }
@@ -234,7 +252,9 @@ class disk_queue {
   u32 in_flight_ = 0;
   disk_counters counters_;
   u64 patience_ = 0;
-  u64 deadline_ = 0;
+  u64 deadline_ = 0;   // of the next completion; where drains_, of all
+  u64 drain_at_ = 0;   // if the queue has not been empty by then, it drains
+  bool drains_ = false;
 };
 
 /// An open disk. It must outlive its queues; when it goes the disk is reset and all buffers are the program's again.

@@ -220,6 +220,36 @@ TEST_CASE("disk: operations of a stuck disk come back with one error, and the qu
   CHECK(done[0].cookie == 3);
 }
 
+TEST_CASE("disk: an operation that never finishes is found among others that do") {
+  with_disk test;
+  auto opened = exo::disk::open(exo::disk_id{0}, 1, 16);
+  auto queue = opened->take_queue();
+  queue->be_patient(100ms);
+  std::vector<std::byte> back(512);
+  std::array const operation{exo::read_op(lba{0}, back, 1)};
+  exo::completion done[4];
+  test.disk.holds = true;
+  bool const lost = GENERATE(true, false);  // the first operation
+  CHECK(queue->try_submit(operation) == 1u);
+  std::size_t drained = 0;
+  bool timeout = false, drains = false;
+  for (auto const end = std::chrono::steady_clock::now() + (lost ? 20s : 500ms); !timeout && std::chrono::steady_clock::now() < end;) {
+    auto const taken = queue->try_submit(operation);
+    if (taken == 0u) drains = true;
+    if (taken == 1u && std::exchange(drains, false)) ++drained;
+    auto &held = test.disk.queues[0].held;
+    if (lost && held.size() > 1) std::swap(held.front(), held.back());
+    if (held.size() > (lost ? 1 : 0)) fake::finish(test.disk, 0, 1);
+    auto const reaped = queue->try_reap(done);
+    timeout = !reaped && reaped.error() == error::timeout;
+  }
+  CHECK(timeout == lost);
+  CHECK(queue->counters().resets == (lost ? 1u : 0u));
+  if (!lost) CHECK(drained > 0);
+  test.disk.holds = false;
+  CHECK(queue->try_submit(operation) == (lost || !drains ? 1u : 0u));
+}
+
 TEST_CASE("disk: a stuck disk waits for all its queues before it is reset") {
   with_disk test;
   auto opened = exo::disk::open(exo::disk_id{0}, 2, 16);
