@@ -23,7 +23,7 @@ TRAMPOLINE_BYTES equ $ - trampoline
 
                 bits 32
 trampoline_32:
-                mov     ax, SELECTOR_DATA
+                mov     al, SELECTOR_DATA       ; ax is CR0_PE
                 mov     ds, eax
                 mov     ss, eax
                 mov     eax, [page_root]
@@ -38,20 +38,18 @@ trampoline_32:
 ;       ebx  handoff
 core_enter:
                 lgdt    [gdt]
-                mov     ax, SELECTOR_DATA
-                mov     ds, eax
-                mov     es, eax
-                mov     ss, eax
                 mov     edi, BOOT_TABLES_PHYS
                 mov     esi, edi
                 xor     eax, eax
                 mov     ecx, 2 * PAGE_BYTES / 4
                 rep     stosd
+                mov     al, SELECTOR_DATA
+                mov     ss, eax
                 mov     eax, PTE_PRESENT | PTE_WRITE | PTE_LARGE
 .page:
-                mov     [edi], eax
-                mov     [edi + 4], ecx
-                add     edi, 8
+                stosd
+                mov     [edi], ecx
+                add     edi, 4
                 add     eax, LARGE_PAGE_BYTES
                 jnc     .page
                 lea     eax, [esi + PAGE_BYTES + PTE_PRESENT + PTE_WRITE]
