@@ -127,8 +127,7 @@ acpi_sum:
 ; -----------------------------------------------------------------------------
 ; Finds the table of devices and sleeping states.
 ;
-; OUT   ecx  DSDT, or 0
-; USES  rax
+; OUT   ecx  DSDT and eax FADT, or ecx 0
 acpi_dsdt:
                 mov     ecx, [acpi_fadt]
                 jrcxz   .done

@@ -411,8 +411,7 @@ device_silent:
                 db      EXO16, "device", 0
                 pop     rax
                 call    console_hex
-                mov     edi, text_dead
-                call    console_text
+                call    console_dead
                 push    -error_timeout
                 pop     rax
                 test    eax, eax

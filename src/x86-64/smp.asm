@@ -275,8 +275,7 @@ smp_wait:
                 mov     eax, [rsi + core_record.local]
                 mov     eax, [rax + core_local.index]
                 call    console_decimal
-                mov     edi, text_dead
-                call    console_text
+                call    console_dead
 .next:
                 add     esi, core_record_size
                 dec     ebx
