@@ -152,15 +152,17 @@ acpi_dsdt:
 acpi_cores:
                 mov     ecx, [VAR(acpi_madt)]
                 jrcxz   acpi_dsdt.done
-                mov     r12d, [rcx + acpi_table.length]
-                add     r12d, ecx
-                lea     r14d, [rcx + MADT_ENTRIES]
+                mov     edx, [rcx + acpi_table.length]
+                add     edx, ecx
+                lea     ebx, [rcx + MADT_ENTRIES]
                 mov     r13d, irq_ioapics
 .entry:
-                mov     esi, r14d
+                mov     esi, ebx
                 movzx   eax, byte [rsi + 1]     ; length
-                add     eax, esi
-                cmp     eax, r12d
+                cmp     al, 2                   ; an entry has two bytes at least
+                jb      .end
+                add     ebx, eax
+                cmp     ebx, edx
                 ja      .end
                 lodsd                           ; type, length, 8 bits, APIC id or ISA IRQ
                 mov     ecx, eax
@@ -174,35 +176,36 @@ acpi_cores:
                 cmp     cl, MADT_IOAPIC
                 je      .ioapic
                 cmp     cl, MADT_X2APIC
-                jne     .next
+                jne     .entry
                 xchg    eax, edi
                 lodsd
 .core:
                 test    al, MADT_ENABLED
-                jz      .next
+                jz      .entry
                 cmp     edi, APIC_ID_ALL
                 jb      .create
                 test    byte [VAR(info + machine_info.features)], machine_x2apic
-                jz      .next                   ; an xAPIC reaches no such id, and takes 255 for all cores
+                jz      .entry                  ; an xAPIC reaches no such id, and takes 255 for all cores
 .create:
+                push    rbx
+                push    rdx
                 call    core_create             ; nothing if it is there already
-                jmp     .next
+                pop     rdx
+                pop     rbx
+                jmp     .entry
 .override:
                 cmp     edi, ISA_IRQS
-                jae     .next
-                mov     [irq_overrides + rdi * 4], r14d
-                jmp     .next
+                jae     .entry
+                sub     esi, 8
+                mov     [irq_overrides + rdi * 4], esi
+                jmp     .entry
 .ioapic:
                 cmp     r13d, irq_ioapics_end
-                jae     .next
+                jae     .entry
                 sub     esi, 8 - MADT_IOAPIC_ADDRESS            ; and first GSI
                 xchg    edi, r13d
                 movsq
                 xchg    edi, r13d
-.next:
-                movzx   eax, byte [r14 + 1]     ; length
-                add     r14d, eax
-                cmp     eax, 2                  ; an entry has two bytes at least
-                jae     .entry
+                jmp     .entry
 .end:
                 ret
