@@ -128,43 +128,6 @@ nic_rx_reap:
                 jmp     nic_call
 
 ; -----------------------------------------------------------------------------
-; i64 nic_arm(u32 nic, u32 queue, u32 rings)                            slot 22
-;
-; The next completion raises event_queue on this core. Reaping disarms.
-;
-; IN    edi nic, esi queue     edx  ring_rx, ring_tx or both
-; OUT   rax  0 armed, 1 work is there: reap it; or -no_such, -closed, -range, -unsupported
-; USES  scratch       CORE owner of the queue       IRQ any
-nic_arm:
-                lea     eax, [rdx - 1]
-                cmp     eax, ring_rx + ring_tx
-                jae     .range
-                shr     edx, 1                  ; ring_rx
-                jnc     .transmit
-                push    rdi
-                push    rsi
-                push    rdx
-                call    .receive
-                pop     rdx
-                pop     rsi
-                pop     rdi
-                test    eax, eax
-                jnz     .done
-                test    edx, edx                ; ring_tx
-                jz      .done
-.transmit:
-                push    2 * nic_driver.arm + TRANSMIT
-                jmp     nic_call
-.receive:
-                push    2 * nic_driver.arm
-                jmp     nic_call
-.range:
-                push    -error_range
-                pop     rax
-.done:
-                ret
-
-; -----------------------------------------------------------------------------
 ; i64 nic_link(u32 nic)                                                 slot 23
 ;
 ; OUT   rax  its speed in Mbit/s, 1: up and it does not say, 0: down; or -no_such, -closed
@@ -210,6 +173,40 @@ disk_arm:
                 jmp     disk_call
 
 ; -----------------------------------------------------------------------------
+; i64 nic_arm(u32 nic, u32 queue, u32 rings)                            slot 22
+;
+; The next completion raises event_queue on this core. Reaping disarms.
+;
+; IN    edi nic, esi queue     edx  ring_rx, ring_tx or both
+; OUT   rax  0 armed, 1 work is there: reap it; or -no_such, -closed, -range, -unsupported
+; USES  scratch       CORE owner of the queue       IRQ any
+nic_arm:
+                lea     eax, [rdx - 1]
+                cmp     eax, ring_rx + ring_tx
+                jae     device_call.range
+                shr     edx, 1                  ; ring_rx
+                jnc     .transmit
+                push    rdi
+                push    rsi
+                push    rdx
+                call    .receive
+                pop     rdx
+                pop     rsi
+                pop     rdi
+                test    eax, eax
+                jnz     .done
+                test    edx, edx                ; ring_tx
+                jz      .done
+.transmit:
+                push    2 * nic_driver.arm + TRANSMIT
+                jmp     nic_call
+.receive:
+                push    2 * nic_driver.arm
+                jmp     nic_call
+.done:
+                ret
+
+; -----------------------------------------------------------------------------
 ; Checks what the calls on a device have in common, and goes to the driver's routine.
 ;
 ; IN    edi device, esi queue, rdx array; on the stack which routine, and flags
@@ -245,6 +242,10 @@ device_call:
                 movzx   eax, word [rax + rdi * 2]
                 add     eax, CORE_PHYS
                 jmp     rax
+.range:
+                push    -error_range
+                pop     rax
+                ret
 .no_queue:
                 test    eax, eax
                 jz      .closed
@@ -270,10 +271,6 @@ device_call:
                 ret
 .unsupported:
                 push    -error_unsupported
-                pop     rax
-                ret
-.range:
-                push    -error_range
                 pop     rax
                 ret
 
