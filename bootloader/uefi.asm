@@ -278,28 +278,29 @@ uefi_start:
         push    rax
         push    word GDT_BYTES - 1
         lgdt    [rsp]
-        lea     eax, [rbx + uefi_32]
+        push    SELECTOR_DATA
+        pop     rax
+        mov     ds, eax
+        mov     es, eax
+        lea     ecx, [rbx + uefi_32]
         push    SELECTOR_CODE32
-        push    rax
+        push    rcx
         retfq
 
 ; ecx: highest address; r8: pages. OUT rax: their address; does not return if there are none.
 .allocate:
+        pop     r15                             ; the way back: services want their own place on the stack there
         lea     r9, [rbp + uefi_locals.address]
         mov     [r9], rcx
         push    UEFI_ANY_BELOW
         pop     rcx
         push    UEFI_LOADER_CODE
         pop     rdx
-        sub     rsp, 32 + 8
         call    [r14 + uefi_services.allocate]
-        add     rsp, 32 + 8
         test    eax, eax
         mov     rax, [rbp + uefi_locals.address]
-        jnz     .none
-        ret
-.none:
-        pop     rax
+        jnz     .no_room
+        jmp     r15
 .no_room:
         call    .failed
         db      "too little RAM below 4 GiB", 0
@@ -367,12 +368,9 @@ uefi_start:
 ; -----------------------------------------------------------------------------
 ; In the copy, without the firmware.
 ;
-; IN    ebx  the copy
+; IN    ebx  the copy      eax  SELECTOR_DATA
                 bits 32
 uefi_32:
-        mov     eax, SELECTOR_DATA
-        mov     ds, eax
-        mov     es, eax
         mov     al, CR0_PE                      ; and no paging
         mov     cr0, eax
         rdtsc
