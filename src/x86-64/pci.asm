@@ -53,6 +53,25 @@ pci_init:
                 call    pci_get
                 cmp     ax, -1
                 je      .absent
+                call    pci_found
+                js      .next                   ; there are more functions than this
+.absent:
+                test    dil, 7
+                jnz     .next
+                or      edi, 7                  ; the other functions are not there either
+.next:
+                inc     edi
+                cmp     edi, [VAR(pci_last)]
+                jbe     .function
+                ret
+
+; -----------------------------------------------------------------------------
+; Lists a function with its BARs, quiet until its driver starts it.
+;
+; IN    edi  function      eax  its vendor and device      esi  0, their offset      rbp  near_variables
+; OUT   SF   set if its device has more functions
+; USES  all but rdi, rbp
+pci_found:
                 push    rdi
                 push    rax
                 lea     edi, [VAR(info + machine_info.pci)]
@@ -170,16 +189,7 @@ pci_init:
                 pop     rbp
                 pop     rdi
                 pop     rax
-                test    al, al
-                js      .next                   ; there are more functions than this
-.absent:
-                test    dil, 7
-                jnz     .next
-                or      edi, 7                  ; the other functions are not there either
-.next:
-                inc     edi
-                cmp     edi, [VAR(pci_last)]
-                jbe     .function
+                test    al, al                  ; header type
                 ret
 
 ; The next BAR: eax its value, edx what it reads after all ones were written. Raises esi.
