@@ -12,12 +12,9 @@ endstruc
 ACPI_TABLE_MAX_BYTES equ 0x100000
 
 MADT_ENTRIES        equ 44
-MADT_LAPIC          equ 0                       ; types of entries
-MADT_X2APIC         equ 9
+MADT_X2APIC         equ 9                       ; type of an entry
 MADT_ENABLED        equ 1
-MADT_IOAPIC         equ 1
 MADT_IOAPIC_ADDRESS equ 4
-MADT_OVERRIDE       equ 2
 MADT_OVERRIDE_GSI   equ 4
 MADT_OVERRIDE_FLAGS equ 8
 APIC_ID_ALL         equ 255
@@ -165,17 +162,16 @@ acpi_cores:
                 cmp     ebx, edx
                 ja      .end
                 lodsd                           ; type, length, 8 bits, APIC id or ISA IRQ
-                mov     ecx, eax
+                movzx   ecx, al
                 shr     eax, 24
                 xchg    eax, edi
                 lodsd
-                cmp     cl, MADT_LAPIC
-                je      .core
-                cmp     cl, MADT_OVERRIDE
-                je      .override
-                cmp     cl, MADT_IOAPIC
-                je      .ioapic
-                cmp     cl, MADT_X2APIC
+                jrcxz   .core                   ; 0: local APIC
+                dec     ecx
+                jz      .ioapic                 ; 1: IOAPIC
+                dec     ecx
+                jz      .override               ; 2: override
+                cmp     cl, MADT_X2APIC - 2
                 jne     .entry
                 xchg    eax, edi
                 lodsd
