@@ -71,7 +71,7 @@ page_init:
                 xor     edi, edi
                 call    page_guard
                 mov     edi, CORE_PHYS
-                mov     edx, CORE_TEXT_BYTES
+                mov     dh, CORE_TEXT_BYTES >> 8        ; over 0
                 mov     cl, access_read | access_execute
                 call    page_access_own
                 mov     eax, [VAR(page_root)]
@@ -83,7 +83,8 @@ page_init:
 ;
 ; IN    rdi, rdx  first, bytes        ecx  access (page_read_only: to read; page_guard: a page, none)
 ;       rbp  near_variables
-; USES  rax rcx rdx rsi rdi r8 to r11
+; OUT   rdx  0
+; USES  rax rcx rsi rdi r8 to r11
 page_guard:
                 xor     ecx, ecx
                 lea     edx, [rcx + 1]
