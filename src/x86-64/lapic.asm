@@ -7,7 +7,7 @@ APIC_BASE_ENABLE    equ 1 << 11
 PIC_MASTER_MASK     equ 0x21
 PIC_SLAVE_MASK      equ 0xa1
 LAPIC_SPURIOUS_ON   equ 0x100
-ICR_WAIT_POLLS      equ 0x10000
+ICR_WAIT_POLLS      equ 0xff00                  ; or some more
 
 ; -----------------------------------------------------------------------------
 ; Finds out how APICs are reached and timers set here, and turns the first core's on.
@@ -114,7 +114,7 @@ lapic_ipi:
                 pushfq
                 cli
                 or      dh, LAPIC_ICR * 16 >> 8
-                mov     ecx, ICR_WAIT_POLLS
+                mov     ch, ICR_WAIT_POLLS >> 8
 .wait:
                 test    dword [rdx], 1 << ICR_PENDING_BIT
                 loopnz  .wait
