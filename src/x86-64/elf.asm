@@ -216,16 +216,14 @@ elf_check:
 ;
 ; USES  all
 elf_load:
-                mov     r12d, [VAR(program_parts_end)]
-                mov     r13d, program_parts
-                mov     ebx, r13d
+                mov     ebx, program_parts
 .down:
                 call    .part
                 jae     .down_next
                 rep     movsb
 .down_next:
                 add     ebx, part_size
-                cmp     ebx, r12d
+                cmp     ebx, [VAR(program_parts_end)]
                 jb      .down
 .up:
                 sub     ebx, part_size
@@ -236,10 +234,7 @@ elf_load:
                 std
                 rep     movsb
                 cld
-.up_next:
-                cmp     ebx, r13d
-                ja      .up
-.map:
+.up_next:                                       ; those below do not come from the pages of this one now
                 call    .part
                 push    rdi
                 add     rdi, rcx
@@ -257,9 +252,8 @@ elf_load:
                 sub     rdx, rdi
                 mov     ecx, [rbx + part.access]
                 call    page_access_own
-                add     ebx, part_size
-                cmp     ebx, r12d
-                jb      .map
+                cmp     ebx, program_parts
+                ja      .up
 
                 mov     edi, TABLE_POOL_PAGES * PAGE_BYTES      ; and the arena is closed
                 call    arena_take
