@@ -99,8 +99,11 @@ acpi_check:
                 lea     eax, [rcx - acpi_table.body]
                 cmp     eax, ACPI_TABLE_MAX_BYTES
                 ja      .bad
-                call    acpi_sum
-                je      .done
+                xor     eax, eax
+.byte:
+                add     al, [rsi + rcx - 1]
+                loop    .byte
+                jz      .done
 .bad:
                 call    system_say
                 db      EXO16, "ACPI table ", 0
@@ -110,15 +113,6 @@ acpi_check:
                 db      " is damaged", 10, 0
                 or      al, 1                   ; clears ZF
 .done:
-                ret
-
-; ZF: is the sum of the ecx bytes from rsi on 0? Uses rax rcx.
-acpi_sum:
-                xor     eax, eax
-.byte:
-                add     al, [rsi + rcx - 1]
-                loop    .byte
-                test    al, al
                 ret
 
 ; -----------------------------------------------------------------------------

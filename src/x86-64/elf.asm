@@ -234,7 +234,7 @@ elf_load:
                 std
                 rep     movsb
                 cld
-.up_next:                                       ; those below do not come from the pages of this one now
+.up_next:                                       ; (those below that go up come from below this one)
                 call    .part
                 push    rdi
                 add     rdi, rcx
