@@ -73,6 +73,7 @@ uefi_acpi:      dd      0xeb9d2d30              ; ACPI 1.0
                 dd      0x8868e871              ; ACPI 2.0
                 dw      0xe4f1, 0x11d3
                 db      0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81
+uefi_acpi_end:
                 times 60 - ($ - uefi_pe) db 0
                 dd      uefi_pe.pe - uefi_pe
 uefi_pe.pe:     db      "PE", 0, 0
@@ -190,10 +191,31 @@ uefi_start:
         shl     eax, 2
         mov     [rbx + UEFI_HANDOFF + handoff.screen_pitch], eax
 .no_screen:
-        lea     rdx, [rbx + uefi_acpi - uefi_pe]
-        call    .acpi
+        lea     rdx, [rbx + uefi_acpi - uefi_pe]        ; both names, the better one last
+.acpi:
+        mov     rsi, [r13 + uefi_system.table]
+        mov     ecx, [r13 + uefi_system.tables]
+.table:
+        dec     ecx
+        js      .searched
+        lodsq
+        cmp     rax, [rdx]
+        lodsq
+        jne     .other
+        cmp     rax, [rdx + 8]
+.other:
+        lodsq
+        jne     .table
+        xchg    rax, rsi
+        lea     rdi, [rbx + UEFI_HANDOFF + handoff_size]
+        mov     [rbx + UEFI_HANDOFF + handoff.rsdp], edi
+        push    RSDP_BYTES
+        pop     rcx
+        rep     movsb
+.searched:
         add     rdx, 16
-        call    .acpi
+        cmp     dl, uefi_acpi_end - uefi_pe     ; (the copy begins at a page)
+        jb      .acpi
 
         mov     byte [rbp + uefi_locals.tries], UEFI_TRIES
 .leave:
@@ -339,30 +361,6 @@ uefi_start:
         lodsb
         test    al, al
         jnz     .print_next
-        ret
-
-; rdx: name of a configuration table. Copies its 36 bytes if there is one. Uses rax rcx rsi rdi.
-.acpi:
-        mov     rsi, [r13 + uefi_system.table]
-        mov     ecx, [r13 + uefi_system.tables]
-.table:
-        dec     ecx
-        js      .got
-        lodsq
-        cmp     rax, [rdx]
-        lodsq
-        jne     .other
-        cmp     rax, [rdx + 8]
-.other:
-        lodsq
-        jne     .table
-        xchg    rax, rsi
-        lea     rdi, [rbx + UEFI_HANDOFF + handoff_size]
-        mov     [rbx + UEFI_HANDOFF + handoff.rsdp], edi
-        push    RSDP_BYTES
-        pop     rcx
-        rep     movsb
-.got:
         ret
 
 ; -----------------------------------------------------------------------------
