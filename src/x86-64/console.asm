@@ -220,6 +220,24 @@ screen_extent:
                 ret
 
 ; -----------------------------------------------------------------------------
+; Prints a number in decimal.
+;
+; IN    eax
+; USES  rax rcx rdx
+console_decimal:
+                cdq                             ; (below 2^31)
+                push    10
+                pop     rcx
+                div     ecx
+                push    rdx
+                test    eax, eax
+                jz      .last
+                call    console_decimal
+.last:
+                pop     rax
+                add     al, '0'
+
+; -----------------------------------------------------------------------------
 ; Prints a character.
 ;
 ; IN    al
@@ -426,22 +444,3 @@ console_hex:
                 pop     rax
                 loop    .digit
                 ret
-
-; -----------------------------------------------------------------------------
-; Prints a number in decimal.
-;
-; IN    eax
-; USES  rax rcx rdx
-console_decimal:
-                cdq                             ; (below 2^31)
-                push    10
-                pop     rcx
-                div     ecx
-                push    rdx
-                test    eax, eax
-                jz      .last
-                call    console_decimal
-.last:
-                pop     rax
-                add     al, '0'
-                jmp     console_put

@@ -359,8 +359,13 @@ page_give:
                 add     rdi, rcx
                 sub     rdx, rcx
                 jnz     .page
-                call    page_release
+
+; Gives the lock of the tables back. OUT rax 0.
+page_release:
                 xor     eax, eax
+                mov     [page_lock], eax
+                push    qword [gs:rax + core_block.flags]
+                popfq
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -503,7 +508,8 @@ page_begin:
                 ret
 
 ; -----------------------------------------------------------------------------
-; Takes the lock of the tables with interrupts off, so that no handler of this core can wait for it; and gives it back.
+; Takes the lock of the tables with interrupts off, so that no handler of this core can wait for it. page_release gives it
+; back.
 ;
 ; USES  rax
 page_take:
@@ -516,12 +522,6 @@ page_take:
                 jc      .again
                 xor     eax, eax
                 pop     qword [gs:rax + core_block.flags]
-                ret
-page_release:
-                xor     eax, eax
-                mov     [page_lock], eax
-                push    qword [gs:rax + core_block.flags]
-                popfq
                 ret
 
 ; -----------------------------------------------------------------------------
