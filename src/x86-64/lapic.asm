@@ -84,22 +84,6 @@ lapic_write:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    ecx  register
-; OUT   eax  value
-; USES  rcx rdx
-lapic_read:
-                mov     edx, [lapic_base]
-                test    edx, edx
-                jz      .x2apic
-                shl     ecx, 4
-                mov     eax, [rdx + rcx]
-                ret
-.x2apic:
-                or      ch, MSR_X2APIC >> 8
-                rdmsr
-                ret
-
-; -----------------------------------------------------------------------------
 ; Sends an interrupt to a core. Interrupts stay off between the two halves of the xAPIC's command.
 ;
 ; IN    edi  APIC id        eax  command

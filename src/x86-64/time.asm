@@ -102,10 +102,15 @@ time_sample:
                 xchg    eax, esi
                 neg     esi                     ; it counts down
 .apic:
-                push    LAPIC_TIMER_CURRENT
-                pop     rcx
-                call    lapic_read
+                mov     ecx, [lapic_base]
+                jrcxz   .x2apic
+                mov     ecx, [rcx + LAPIC_TIMER_CURRENT * 16]
+                jmp     .end
+.x2apic:
+                mov     ecx, MSR_X2APIC + LAPIC_TIMER_CURRENT
+                rdmsr
                 xchg    eax, ecx
+.end:
                 call    time_now
                 sub     rax, rbx
                 ret
