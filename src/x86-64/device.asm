@@ -364,7 +364,12 @@ device_limits:
                 stosd
                 push    rdi
                 mov     edi, [r12 + pci_record.function]
-                call    irq_possible
+                xor     edx, edx
+                push    event_queue
+                pop     rcx
+                call    irq_route               ; can it interrupt?
+                not     eax
+                shr     eax, 31
                 pop     rdi
                 stosd
                 ret
