@@ -53,12 +53,9 @@ WITH_ARRAY          equ 2                       ; rdx has to be an array
 ; OUT   rax  0, or -no_such, -busy, -range, -pointer, -memory, -timeout, -unsupported (also nic_open_long), -io
 ; USES  scratch       CORE any, one at a time       IRQ any
 nic_open:
-                btr     esi, NIC_OPEN_LONG_BIT
-                sbb     r11d, r11d
                 push    nic_driver.open
                 jmp     nic_call
 disk_open:
-                xor     r11d, r11d
                 push    disk_driver.open
                 jmp     disk_call
 
@@ -210,7 +207,7 @@ nic_arm:
 ; Checks what the calls on a device have in common, and goes to the driver's routine.
 ;
 ; IN    edi device, esi queue, rdx array; on the stack which routine, and flags
-; OUT   r8 device, esi ring, rdx and rcx kept; for open r9 what was in r8, r10d bytes of the device's record, r11 kept
+; OUT   r8 device, esi ring, rdx and rcx kept; for open r9 what was in r8, r10d bytes of the device's record
 disk_call:
                 mov     eax, info + machine_info.disks
                 jmp     device_call
@@ -279,9 +276,10 @@ device_call:
                 jne     .busy
                 mov     rax, [r8 + device.record]
                 add     r10, rax                ; end of queue_max, depth_max, depth_bytes, interrupts
-                test    r11d, r11d
+                btr     esi, NIC_OPEN_LONG_BIT
+                sbb     r11d, r11d
                 jz      .limits
-                test    byte [rax + nic_record.offloads], nic_long
+                test    byte [rax + nic_record.offloads], nic_long      ; (a disk's features have no such bit)
                 jz      .unsupported
 .limits:
                 lea     eax, [rsi - 1]
@@ -300,7 +298,6 @@ device_call:
                 jnz     .pointer
                 mov     eax, [r10 - 8]
                 imul    eax, edx
-                mov     esi, esi
                 imul    eax, esi                ; below 4 GiB at the most queues and depth
                 cmp     rax, r9
                 ja      .memory
