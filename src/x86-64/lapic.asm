@@ -53,7 +53,7 @@ lapic_enable:
                 xor     eax, eax                ; by 2
                 call    lapic_write
                 mov     cl, LAPIC_LVT_LINT0     ; and nothing more comes from them
-                mov     eax, LVT_MASKED
+                bts     eax, LVT_MASKED_BIT
                 call    lapic_write
                 mov     cl, LAPIC_SPURIOUS
                 mov     eax, LAPIC_SPURIOUS_ON + SPURIOUS_VECTOR
@@ -63,7 +63,7 @@ lapic_enable:
                 pop     rax
                 test    byte [rbx], machine_tsc_deadline
                 jz      lapic_write
-                or      eax, LVT_TSC_DEADLINE
+                bts     eax, LVT_TSC_DEADLINE_BIT
 
 ; -----------------------------------------------------------------------------
 ; IN    ecx  register       eax  value

@@ -52,14 +52,13 @@ core_enter:
                 add     edi, 4
                 add     eax, LARGE_PAGE_BYTES
                 jnc     .page
-                lea     eax, [esi + PAGE_BYTES + PTE_PRESENT + PTE_WRITE]
-                mov     [esi], eax
+                lea     eax, [esi + 5 * PAGE_BYTES + PTE_PRESENT + PTE_WRITE]   ; (at a multiple of 64 KiB)
+                mov     cl, 4
 .table:
-                add     eax, PAGE_BYTES
-                mov     [esi + ecx * 8 + PAGE_BYTES], eax
-                inc     ecx
-                cmp     ecx, 4
-                jb      .table
+                mov     [esi + ecx * 8 + PAGE_BYTES - 8], eax
+                sub     ah, PAGE_BYTES >> 8
+                loop    .table
+                mov     [esi], eax
                 xchg    eax, esi
                 mov     edi, core_entry
 

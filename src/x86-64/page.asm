@@ -68,15 +68,13 @@ page_init:
                 ja      .identity
                 jmp     .range
 .own:
-                xor     edi, edi
-                call    page_guard
                 mov     edi, CORE_PHYS
-                mov     dh, CORE_TEXT_BYTES >> 8        ; over 0
+                mov     edx, CORE_TEXT_BYTES
                 mov     cl, access_read | access_execute
                 call    page_access_own
                 mov     eax, [VAR(page_root)]
                 mov     cr3, rax
-                ret
+                xor     edi, edi
 
 ; -----------------------------------------------------------------------------
 ; Maps the pages that a range lies in to themselves; at boot, before other cores use them.
