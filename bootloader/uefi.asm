@@ -73,6 +73,7 @@ uefi_acpi:      dd      0xeb9d2d30              ; ACPI 1.0
                 dd      0x8868e871              ; ACPI 2.0
                 dw      0xe4f1, 0x11d3
                 db      0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81
+uefi_acpi_end:
                 times 60 - ($ - uefi_pe) db 0
                 dd      uefi_pe.pe - uefi_pe
 uefi_pe.pe:     db      "PE", 0, 0
@@ -190,10 +191,31 @@ uefi_start:
         shl     eax, 2
         mov     [rbx + UEFI_HANDOFF + handoff.screen_pitch], eax
 .no_screen:
-        lea     rdx, [rbx + uefi_acpi - uefi_pe]
-        call    .acpi
+        lea     rdx, [rbx + uefi_acpi - uefi_pe]        ; both names, the better one last
+.acpi:
+        mov     rsi, [r13 + uefi_system.table]
+        mov     ecx, [r13 + uefi_system.tables]
+.table:
+        dec     ecx
+        js      .searched
+        lodsq
+        cmp     rax, [rdx]
+        lodsq
+        jne     .other
+        cmp     rax, [rdx + 8]
+.other:
+        lodsq
+        jne     .table
+        xchg    rax, rsi
+        lea     rdi, [rbx + UEFI_HANDOFF + handoff_size]
+        mov     [rbx + UEFI_HANDOFF + handoff.rsdp], edi
+        push    RSDP_BYTES
+        pop     rcx
+        rep     movsb
+.searched:
         add     rdx, 16
-        call    .acpi
+        cmp     dl, uefi_acpi_end - uefi_pe     ; (the copy begins at a page)
+        jb      .acpi
 
         mov     byte [rbp + uefi_locals.tries], UEFI_TRIES
 .leave:
@@ -278,28 +300,29 @@ uefi_start:
         push    rax
         push    word GDT_BYTES - 1
         lgdt    [rsp]
-        lea     eax, [rbx + uefi_32]
+        push    SELECTOR_DATA
+        pop     rax
+        mov     ds, eax
+        mov     es, eax
+        lea     ecx, [rbx + uefi_32]
         push    SELECTOR_CODE32
-        push    rax
+        push    rcx
         retfq
 
 ; ecx: highest address; r8: pages. OUT rax: their address; does not return if there are none.
 .allocate:
+        pop     r15                             ; the way back: services want their own place on the stack there
         lea     r9, [rbp + uefi_locals.address]
         mov     [r9], rcx
         push    UEFI_ANY_BELOW
         pop     rcx
         push    UEFI_LOADER_CODE
         pop     rdx
-        sub     rsp, 32 + 8
         call    [r14 + uefi_services.allocate]
-        add     rsp, 32 + 8
         test    eax, eax
         mov     rax, [rbp + uefi_locals.address]
-        jnz     .none
-        ret
-.none:
-        pop     rax
+        jnz     .no_room
+        jmp     r15
 .no_room:
         call    .failed
         db      "too little RAM below 4 GiB", 0
@@ -340,39 +363,12 @@ uefi_start:
         jnz     .print_next
         ret
 
-; rdx: name of a configuration table. Copies its 36 bytes if there is one. Uses rax rcx rsi rdi.
-.acpi:
-        mov     rsi, [r13 + uefi_system.table]
-        mov     ecx, [r13 + uefi_system.tables]
-.table:
-        dec     ecx
-        js      .got
-        lodsq
-        cmp     rax, [rdx]
-        lodsq
-        jne     .other
-        cmp     rax, [rdx + 8]
-.other:
-        lodsq
-        jne     .table
-        xchg    rax, rsi
-        lea     rdi, [rbx + UEFI_HANDOFF + handoff_size]
-        mov     [rbx + UEFI_HANDOFF + handoff.rsdp], edi
-        push    RSDP_BYTES
-        pop     rcx
-        rep     movsb
-.got:
-        ret
-
 ; -----------------------------------------------------------------------------
 ; In the copy, without the firmware.
 ;
-; IN    ebx  the copy
+; IN    ebx  the copy      eax  SELECTOR_DATA
                 bits 32
 uefi_32:
-        mov     eax, SELECTOR_DATA
-        mov     ds, eax
-        mov     es, eax
         mov     al, CR0_PE                      ; and no paging
         mov     cr0, eax
         rdtsc

@@ -86,9 +86,7 @@ i64 check_open(std::span<Device> devices, u32 device, u32 queues, u32 depth, voi
   if (device >= devices.size()) return -error::no_such;
   if (devices[device].open != 0) return -error::busy;
   auto const &record = devices[device].record;
-  if constexpr (requires { record.offloads; }) {
-    if ((queues & exo::nic_open_long) != 0) return -error::unsupported;  // no NIC here has nic_long
-  }
+  if ((queues & exo::nic_open_long) != 0) return -error::unsupported;  // no NIC here has nic_long
   if (queues == 0 || queues > record.queue_max) return -error::range;
   if (depth < depth_least || depth > record.depth_max || !std::has_single_bit(depth)) return -error::range;
   if (memory == nullptr || reinterpret_cast<u64>(memory) % exo::page_bytes != 0) return -error::pointer;

@@ -12,12 +12,9 @@ endstruc
 ACPI_TABLE_MAX_BYTES equ 0x100000
 
 MADT_ENTRIES        equ 44
-MADT_LAPIC          equ 0                       ; types of entries
-MADT_X2APIC         equ 9
+MADT_X2APIC         equ 9                       ; type of an entry
 MADT_ENABLED        equ 1
-MADT_IOAPIC         equ 1
 MADT_IOAPIC_ADDRESS equ 4
-MADT_OVERRIDE       equ 2
 MADT_OVERRIDE_GSI   equ 4
 MADT_OVERRIDE_FLAGS equ 8
 APIC_ID_ALL         equ 255
@@ -102,8 +99,11 @@ acpi_check:
                 lea     eax, [rcx - acpi_table.body]
                 cmp     eax, ACPI_TABLE_MAX_BYTES
                 ja      .bad
-                call    acpi_sum
-                je      .done
+                xor     eax, eax
+.byte:
+                add     al, [rsi + rcx - 1]
+                loop    .byte
+                jz      .done
 .bad:
                 call    system_say
                 db      EXO16, "ACPI table ", 0
@@ -115,20 +115,10 @@ acpi_check:
 .done:
                 ret
 
-; ZF: is the sum of the ecx bytes from rsi on 0? Uses rax rcx.
-acpi_sum:
-                xor     eax, eax
-.byte:
-                add     al, [rsi + rcx - 1]
-                loop    .byte
-                test    al, al
-                ret
-
 ; -----------------------------------------------------------------------------
 ; Finds the table of devices and sleeping states.
 ;
-; OUT   ecx  DSDT, or 0
-; USES  rax
+; OUT   ecx  DSDT and eax FADT, or ecx 0
 acpi_dsdt:
                 mov     ecx, [acpi_fadt]
                 jrcxz   .done
@@ -153,57 +143,59 @@ acpi_dsdt:
 acpi_cores:
                 mov     ecx, [VAR(acpi_madt)]
                 jrcxz   acpi_dsdt.done
-                mov     r12d, [rcx + acpi_table.length]
-                add     r12d, ecx
-                lea     r14d, [rcx + MADT_ENTRIES]
+                mov     edx, [rcx + acpi_table.length]
+                add     edx, ecx
+                lea     ebx, [rcx + MADT_ENTRIES]
                 mov     r13d, irq_ioapics
 .entry:
-                mov     esi, r14d
+                mov     esi, ebx
                 movzx   eax, byte [rsi + 1]     ; length
-                add     eax, esi
-                cmp     eax, r12d
+                cmp     al, 2                   ; an entry has two bytes at least
+                jb      .end
+                add     ebx, eax
+                cmp     ebx, edx
                 ja      .end
                 lodsd                           ; type, length, 8 bits, APIC id or ISA IRQ
-                mov     ecx, eax
+                movzx   ecx, al
                 shr     eax, 24
                 xchg    eax, edi
                 lodsd
-                cmp     cl, MADT_LAPIC
-                je      .core
-                cmp     cl, MADT_OVERRIDE
-                je      .override
-                cmp     cl, MADT_IOAPIC
-                je      .ioapic
-                cmp     cl, MADT_X2APIC
-                jne     .next
+                jrcxz   .core                   ; 0: local APIC
+                dec     ecx
+                jz      .ioapic                 ; 1: IOAPIC
+                dec     ecx
+                jz      .override               ; 2: override
+                cmp     cl, MADT_X2APIC - 2
+                jne     .entry
                 xchg    eax, edi
                 lodsd
 .core:
                 test    al, MADT_ENABLED
-                jz      .next
+                jz      .entry
                 cmp     edi, APIC_ID_ALL
                 jb      .create
                 test    byte [VAR(info + machine_info.features)], machine_x2apic
-                jz      .next                   ; an xAPIC reaches no such id, and takes 255 for all cores
+                jz      .entry                  ; an xAPIC reaches no such id, and takes 255 for all cores
 .create:
+                push    rbx
+                push    rdx
                 call    core_create             ; nothing if it is there already
-                jmp     .next
+                pop     rdx
+                pop     rbx
+                jmp     .entry
 .override:
                 cmp     edi, ISA_IRQS
-                jae     .next
-                mov     [irq_overrides + rdi * 4], r14d
-                jmp     .next
+                jae     .entry
+                sub     esi, 8
+                mov     [irq_overrides + rdi * 4], esi
+                jmp     .entry
 .ioapic:
                 cmp     r13d, irq_ioapics_end
-                jae     .next
+                jae     .entry
                 sub     esi, 8 - MADT_IOAPIC_ADDRESS            ; and first GSI
                 xchg    edi, r13d
                 movsq
                 xchg    edi, r13d
-.next:
-                movzx   eax, byte [r14 + 1]     ; length
-                add     r14d, eax
-                cmp     eax, 2                  ; an entry has two bytes at least
-                jae     .entry
+                jmp     .entry
 .end:
                 ret

@@ -46,21 +46,37 @@ console_write:
                 jne     .lock
 .locked:
                 push    rax
-                mov     r8, rdi
-                mov     r9, rsi
+                mov     rcx, rsi
 .next:
                 test    byte [trap_reporting], 1
                 jnz     system_halt             ; a core reports a fault: the machine ends, nothing mixes with it
-                dec     r9
+                dec     rcx
                 js      .done
-                mov     al, [r8]
-                inc     r8
+                mov     al, [rdi]
+                inc     rdi
                 call    console_put
                 jmp     .next
 .done:
                 pop     rdx
                 mov     [console_lock], edx
                 mov     rax, rsi
+                ret
+
+; -----------------------------------------------------------------------------
+; i64 console_screen(u32 on)                                            slot 29
+;
+; Leaves the screen to the program, or lets the console have it again: with what is printed next all of its text is drawn
+; anew. A fault report is shown in any case.
+;
+; IN    edi  1, as at the beginning, or 0
+; OUT   rax  0, or -range
+; USES  scratch       CORE any       IRQ any
+console_screen:
+                mov     eax, edi
+                shr     eax, 1
+                jnz     error_return.range
+                inc     edi
+                mov     [screen_state], edi
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -96,7 +112,7 @@ console_read:
 ; Looks for the serial port, which the boot loader has set up, and takes over the screen.
 ;
 ; IN    rbx  handoff      rbp  near_variables
-; USES  rax rdx rsi rdi
+; USES  all but rbp
 console_init:
                 mov     dx, SERIAL_SCRATCH
                 mov     al, 0x5a
@@ -115,37 +131,33 @@ console_init:
                 mov     edi, screen_cursor
                 mov     [rdi], eax
                 mov     rsi, [VAR(info + machine_info.screen)]
-                movzx   ecx, word [VAR(info + machine_info.screen_width)]
-                movzx   eax, word [VAR(info + machine_info.screen_height)]
+                movzx   eax, word [VAR(info + machine_info.screen_width)]
+                movzx   ebx, word [VAR(info + machine_info.screen_height)]
                 cmp     byte [VAR(info + machine_info.screen_format)], screen_text
                 je      .cells
                 shr     rsi, 32                 ; else screen_init says when
                 setz    [rdi + screen_ready - screen_cursor]
                 push    rax
-                push    rcx
-                xchg    eax, ecx
                 cdq
                 mov     ecx, SCREEN_NARROW
                 div     ecx
                 cmp     eax, 1
                 adc     eax, 0
                 mov     [rdi + screen_scale - screen_cursor], eax
-                lea     ecx, [rax + rax * 2]
-                add     ecx, ecx                ; CELL_COLUMNS
-                lea     esi, [rax + rax * 8]    ; CELL_ROWS
-                pop     rax
-                cdq
-                div     ecx
-                xchg    eax, ecx
-                pop     rax
+                imul    ecx, eax, CELL_COLUMNS
+                imul    esi, eax, CELL_ROWS
+                xchg    eax, ebx
                 cdq
                 div     esi
                 cmp     eax, SCREEN_ROWS_MAX
                 jb      .rows
                 mov     al, SCREEN_ROWS_MAX
 .rows:
+                xchg    eax, ebx
+                pop     rax
+                cdq
+                div     ecx
                 push    rax
-                push    rcx
                 push    rdi
                 mov     edi, SCREEN_CELLS_PHYS
                 mov     esi, edi
@@ -153,12 +165,11 @@ console_init:
                 mov     eax, SCREEN_BLANK
                 rep     stosw
                 pop     rdi
-                pop     rcx
                 pop     rax
 .cells:
                 mov     [rdi + screen_cells - screen_cursor], rsi
-                mov     [rdi + screen_columns - screen_cursor], ecx
-                mul     ecx
+                mov     [rdi + screen_columns - screen_cursor], eax
+                mul     ebx
                 mov     [rdi + screen_end - screen_cursor], eax
                 ret
 
@@ -171,26 +182,27 @@ screen_init:
                 cmp     byte [VAR(info + machine_info.screen_format)], screen_text
                 je      screen_show.done
                 call    screen_extent
+                mov     edx, ecx
                 push    access_read | access_write | access_combine
                 pop     rcx
                 call    page_access_own
-                mov     byte [screen_ready], 1
+                mov     edx, screen_cursor
+                mov     byte [rdx + screen_ready - screen_cursor], 1
 
 ; -----------------------------------------------------------------------------
 ; Clears a screen of pixels and draws all cells, whatever the program has left there.
 ;
-; USES  rax rcx rdx rsi rdi
+; IN    rdx  screen_cursor
+; USES  rax rcx rdi
 screen_show:
-                mov     esi, screen_cursor
-                cmp     byte [rsi + screen_ready - screen_cursor], 0
+                cmp     byte [rdx + screen_ready - screen_cursor], 0
                 je      .done
                 call    screen_extent
-                shr     edx, 2
-                mov     ecx, edx
+                shr     ecx, 2
                 xor     eax, eax
                 rep     stosd
-                mov     edi, [rsi + screen_cells - screen_cursor]
-                mov     ecx, [rsi]              ; all from there on are blank
+                mov     edi, [rdx + screen_cells - screen_cursor]
+                mov     ecx, [rdx]              ; all from there on are blank
 .cell:
                 call    screen_draw
                 dec     ecx
@@ -199,30 +211,31 @@ screen_show:
                 ret
 
 ; -----------------------------------------------------------------------------
-; OUT   rdi, rdx  a screen of pixels: first byte, bytes
+; OUT   rdi, ecx  a screen of pixels: first byte, bytes
 screen_extent:
                 mov     edi, info + machine_info.screen
-                movzx   edx, word [rdi + machine_info.screen_height - machine_info.screen]
-                imul    edx, [rdi + machine_info.screen_pitch - machine_info.screen]
+                movzx   ecx, word [rdi + machine_info.screen_height - machine_info.screen]
+                imul    ecx, [rdi + machine_info.screen_pitch - machine_info.screen]
                 mov     rdi, [rdi]
                 ret
 
 ; -----------------------------------------------------------------------------
-; i64 console_screen(u32 on)                                            slot 29
+; Prints a number in decimal.
 ;
-; Leaves the screen to the program, or lets the console have it again: with what is printed next all of its text is drawn
-; anew. A fault report is shown in any case.
-;
-; IN    edi  1, as at the beginning, or 0
-; OUT   rax  0, or -range
-; USES  scratch       CORE any       IRQ any
-console_screen:
-                mov     eax, edi
-                shr     eax, 1
-                jnz     error_return.range
-                inc     edi
-                mov     [screen_state], edi
-                ret
+; IN    eax
+; USES  rax rcx rdx
+console_decimal:
+                cdq                             ; (below 2^31)
+                push    10
+                pop     rcx
+                div     ecx
+                push    rdx
+                test    eax, eax
+                jz      .last
+                call    console_decimal
+.last:
+                pop     rax
+                add     al, '0'
 
 ; -----------------------------------------------------------------------------
 ; Prints a character.
@@ -253,9 +266,7 @@ console_put:
                 lock btr dword [rdx + screen_state - screen_cursor], SCREEN_STALE_BIT
                 jnc     .shown
                 push    rax
-                push    rdx
                 call    screen_show
-                pop     rdx
                 pop     rax
 .shown:
                 mov     rdi, [rdx + screen_cells - screen_cursor]
@@ -307,14 +318,14 @@ screen_draw.done:
 ; -----------------------------------------------------------------------------
 ; Changes a cell, and draws it if the screen is made of pixels.
 ;
-; IN    rdi  cells      ecx  number      ax  character and colour
+; IN    rdi  cells      ecx  number      ax  character and colour      rdx  screen_cursor
 ; USES  rax
 screen_put:
                 cmp     [rdi + rcx * 2], ax
                 je      screen_draw.done
                 mov     [rdi + rcx * 2], ax
 screen_draw:
-                cmp     byte [screen_ready], 0
+                cmp     byte [rdx + screen_ready - screen_cursor], 0
                 je      .done
                 push    rbx
                 push    rcx
@@ -322,6 +333,8 @@ screen_draw:
                 push    rsi
                 push    rdi
                 push    rbp
+                mov     esi, [rdx + screen_scale - screen_cursor]
+                mov     ebp, [rdx + screen_columns - screen_cursor]
                 movzx   eax, byte [rdi + rcx * 2]
                 sub     eax, FONT_FIRST
                 cmp     eax, FONT_GLYPHS
@@ -330,19 +343,18 @@ screen_draw:
                 pop     rax
 .glyph:
                 mov     ebx, [font + rax * 4]
-                mov     esi, [screen_scale]
                 xchg    eax, ecx
                 cdq
-                div     dword [screen_columns]
+                div     ebp
+                mov     ebp, info + machine_info.screen
                 imul    edx, esi
                 imul    eax, esi
-                imul    eax, [info + machine_info.screen_pitch]
+                imul    eax, [rbp + machine_info.screen_pitch - machine_info.screen]
                 lea     rax, [rax + rax * 8]    ; CELL_ROWS
                 lea     edx, [rdx + rdx * 2]
                 lea     rdi, [rax + rdx * 8]    ; CELL_COLUMNS of 4 bytes
-                add     rdi, [info + machine_info.screen]
+                add     rdi, [rbp]
                 push    CELL_ROWS
-                pop     rbp
 .row:
                 push    rsi                     ; lines left of it
 .line:
@@ -360,14 +372,15 @@ screen_draw:
                 jmp     .dot
 .line_end:
                 pop     rdi
-                mov     eax, [info + machine_info.screen_pitch]
+                mov     eax, [rbp + machine_info.screen_pitch - machine_info.screen]
                 add     rdi, rax
                 dec     dword [rsp]
                 jnz     .line
                 pop     rax
                 shr     ebx, FONT_KIND_BITS     ; (the row between two characters is of kind 0)
-                dec     ebp
+                dec     dword [rsp]
                 jnz     .row
+                pop     rax
                 pop     rbp
                 pop     rdi
                 pop     rsi
@@ -375,6 +388,13 @@ screen_draw:
                 pop     rcx
                 pop     rbx
                 ret
+
+; -----------------------------------------------------------------------------
+; Says of what was just named that it does not answer.
+;
+; USES  rax rdi
+console_dead:
+                mov     edi, text_dead
 
 ; -----------------------------------------------------------------------------
 ; Prints a text of the core: it lies below 4 GiB and ends with 0; the character EXO16 stands for "exo16: ".
@@ -424,22 +444,3 @@ console_hex:
                 pop     rax
                 loop    .digit
                 ret
-
-; -----------------------------------------------------------------------------
-; Prints a number in decimal.
-;
-; IN    eax
-; USES  rax rcx rdx
-console_decimal:
-                cdq                             ; (below 2^31)
-                push    10
-                pop     rcx
-                div     ecx
-                push    rdx
-                test    eax, eax
-                jz      .last
-                call    console_decimal
-.last:
-                pop     rax
-                add     al, '0'
-                jmp     console_put

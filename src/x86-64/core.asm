@@ -94,7 +94,7 @@ core_entry:
                 movsq
                 mov     eax, info
                 stosq
-                add     edi, 8
+                scasq                           ; reserved
                 mov     cl, CALL_COUNT
 .call:
                 mov     eax, CORE_PHYS          ; its low 16 bits are 0

@@ -53,12 +53,9 @@ WITH_ARRAY          equ 2                       ; rdx has to be an array
 ; OUT   rax  0, or -no_such, -busy, -range, -pointer, -memory, -timeout, -unsupported (also nic_open_long), -io
 ; USES  scratch       CORE any, one at a time       IRQ any
 nic_open:
-                btr     esi, NIC_OPEN_LONG_BIT
-                sbb     r11d, r11d
                 push    nic_driver.open
                 jmp     nic_call
 disk_open:
-                xor     r11d, r11d
                 push    disk_driver.open
                 jmp     disk_call
 
@@ -128,43 +125,6 @@ nic_rx_reap:
                 jmp     nic_call
 
 ; -----------------------------------------------------------------------------
-; i64 nic_arm(u32 nic, u32 queue, u32 rings)                            slot 22
-;
-; The next completion raises event_queue on this core. Reaping disarms.
-;
-; IN    edi nic, esi queue     edx  ring_rx, ring_tx or both
-; OUT   rax  0 armed, 1 work is there: reap it; or -no_such, -closed, -range, -unsupported
-; USES  scratch       CORE owner of the queue       IRQ any
-nic_arm:
-                lea     eax, [rdx - 1]
-                cmp     eax, ring_rx + ring_tx
-                jae     .range
-                shr     edx, 1                  ; ring_rx
-                jnc     .transmit
-                push    rdi
-                push    rsi
-                push    rdx
-                call    .receive
-                pop     rdx
-                pop     rsi
-                pop     rdi
-                test    eax, eax
-                jnz     .done
-                test    edx, edx                ; ring_tx
-                jz      .done
-.transmit:
-                push    2 * nic_driver.arm + TRANSMIT
-                jmp     nic_call
-.receive:
-                push    2 * nic_driver.arm
-                jmp     nic_call
-.range:
-                push    -error_range
-                pop     rax
-.done:
-                ret
-
-; -----------------------------------------------------------------------------
 ; i64 nic_link(u32 nic)                                                 slot 23
 ;
 ; OUT   rax  its speed in Mbit/s, 1: up and it does not say, 0: down; or -no_such, -closed
@@ -210,10 +170,44 @@ disk_arm:
                 jmp     disk_call
 
 ; -----------------------------------------------------------------------------
+; i64 nic_arm(u32 nic, u32 queue, u32 rings)                            slot 22
+;
+; The next completion raises event_queue on this core. Reaping disarms.
+;
+; IN    edi nic, esi queue     edx  ring_rx, ring_tx or both
+; OUT   rax  0 armed, 1 work is there: reap it; or -no_such, -closed, -range, -unsupported
+; USES  scratch       CORE owner of the queue       IRQ any
+nic_arm:
+                lea     eax, [rdx - 1]
+                cmp     eax, ring_rx + ring_tx
+                jae     device_call.range
+                shr     edx, 1                  ; ring_rx
+                jnc     .transmit
+                push    rdi
+                push    rsi
+                push    rdx
+                call    .receive
+                pop     rdx
+                pop     rsi
+                pop     rdi
+                test    eax, eax
+                jnz     .done
+                test    edx, edx                ; ring_tx
+                jz      .done
+.transmit:
+                push    2 * nic_driver.arm + TRANSMIT
+                jmp     nic_call
+.receive:
+                push    2 * nic_driver.arm
+                jmp     nic_call
+.done:
+                ret
+
+; -----------------------------------------------------------------------------
 ; Checks what the calls on a device have in common, and goes to the driver's routine.
 ;
 ; IN    edi device, esi queue, rdx array; on the stack which routine, and flags
-; OUT   r8 device, esi ring, rdx and rcx kept; for open r9 what was in r8, r10d bytes of the device's record, r11 kept
+; OUT   r8 device, esi ring, rdx and rcx kept; for open r9 what was in r8, r10d bytes of the device's record
 disk_call:
                 mov     eax, info + machine_info.disks
                 jmp     device_call
@@ -245,6 +239,10 @@ device_call:
                 movzx   eax, word [rax + rdi * 2]
                 add     eax, CORE_PHYS
                 jmp     rax
+.range:
+                push    -error_range
+                pop     rax
+                ret
 .no_queue:
                 test    eax, eax
                 jz      .closed
@@ -272,19 +270,16 @@ device_call:
                 push    -error_unsupported
                 pop     rax
                 ret
-.range:
-                push    -error_range
-                pop     rax
-                ret
 
 .open:
                 cmp     [r8 + device.queues], edi
                 jne     .busy
                 mov     rax, [r8 + device.record]
                 add     r10, rax                ; end of queue_max, depth_max, depth_bytes, interrupts
-                test    r11d, r11d
+                btr     esi, NIC_OPEN_LONG_BIT
+                sbb     r11d, r11d
                 jz      .limits
-                test    byte [rax + nic_record.offloads], nic_long
+                test    byte [rax + nic_record.offloads], nic_long      ; (a disk's features have no such bit)
                 jz      .unsupported
 .limits:
                 lea     eax, [rsi - 1]
@@ -303,7 +298,6 @@ device_call:
                 jnz     .pointer
                 mov     eax, [r10 - 8]
                 imul    eax, edx
-                mov     esi, esi
                 imul    eax, esi                ; below 4 GiB at the most queues and depth
                 cmp     rax, r9
                 ja      .memory
@@ -367,7 +361,12 @@ device_limits:
                 stosd
                 push    rdi
                 mov     edi, [r12 + pci_record.function]
-                call    irq_possible
+                xor     edx, edx
+                push    event_queue
+                pop     rcx
+                call    irq_route               ; can it interrupt?
+                not     eax
+                shr     eax, 31
                 pop     rdi
                 stosd
                 ret
@@ -411,8 +410,7 @@ device_silent:
                 db      EXO16, "device", 0
                 pop     rax
                 call    console_hex
-                mov     edi, text_dead
-                call    console_text
+                call    console_dead
                 push    -error_timeout
                 pop     rax
                 test    eax, eax

@@ -135,12 +135,10 @@ elf_check:
                 jmp     .next
 .load:
                 mov     rax, [rdx + phdr.offset]
-                cmp     qword [rdx + phdr.file_bytes], 0
-                jne     .in_file
-                mov     rax, r9                 ; nothing of it is in the file: it may claim any place there
-.in_file:
-                mov     r11, rax
-                add     r11, [rdx + phdr.file_bytes]
+                mov     r11, [rdx + phdr.file_bytes]
+                test    r11, r11
+                cmovz   rax, r9                 ; nothing of it is in the file: it may claim any place there
+                add     r11, rax
                 jc      .torn
                 cmp     r11, rbx
                 ja      .torn
@@ -172,12 +170,11 @@ elf_check:
                 je      .writable_code
                 test    al, SEGMENT_EXECUTE
                 jz      .data
-                mov     rax, r12
-                sub     rax, [rdx + phdr.address]
-                cmp     rax, [rdx + phdr.bytes]
+                mov     r11, r12
+                sub     r11, [rdx + phdr.address]
+                cmp     r11, [rdx + phdr.bytes]
                 adc     r10d, 0
-                push    access_execute
-                pop     rax
+                mov     al, access_execute
 .data:                                          ; (SEGMENT_WRITE is the same bit as access_write)
                 inc     eax                     ; access_read
                 stosq                           ; part.access
@@ -201,10 +198,13 @@ elf_check:
                 and     ax, -PAGE_BYTES
                 mov     [VAR(info + machine_info.program_first)], rax
                 add     rbx, rsi                ; end of the file
-                cmp     rsi, r8                 ; above the program it lies where no free RAM is listed
-                cmova   rbx, r8
+                cmp     rsi, r8
+                ja      .apart                  ; above the program it lies where no free RAM is listed
                 cmp     rbx, r8
-                cmovb   rbx, r8
+                ja      .room
+.apart:
+                mov     rbx, r8
+.room:
                 mov     [VAR(program_room)], rbx
                 ret
 
@@ -216,16 +216,14 @@ elf_check:
 ;
 ; USES  all
 elf_load:
-                mov     r12d, [VAR(program_parts_end)]
-                mov     r13d, program_parts
-                mov     ebx, r13d
+                mov     ebx, program_parts
 .down:
                 call    .part
                 jae     .down_next
                 rep     movsb
 .down_next:
                 add     ebx, part_size
-                cmp     ebx, r12d
+                cmp     ebx, [VAR(program_parts_end)]
                 jb      .down
 .up:
                 sub     ebx, part_size
@@ -236,10 +234,7 @@ elf_load:
                 std
                 rep     movsb
                 cld
-.up_next:
-                cmp     ebx, r13d
-                ja      .up
-.map:
+.up_next:                                       ; (those below that go up come from below this one)
                 call    .part
                 push    rdi
                 add     rdi, rcx
@@ -257,9 +252,8 @@ elf_load:
                 sub     rdx, rdi
                 mov     ecx, [rbx + part.access]
                 call    page_access_own
-                add     ebx, part_size
-                cmp     ebx, r12d
-                jb      .map
+                cmp     ebx, program_parts
+                ja      .up
 
                 mov     edi, TABLE_POOL_PAGES * PAGE_BYTES      ; and the arena is closed
                 call    arena_take

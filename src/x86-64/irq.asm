@@ -268,21 +268,6 @@ irq_line:
                 jmp     irq_route.result
 
 ; -----------------------------------------------------------------------------
-; Tells a driver at boot whether its device can interrupt.
-;
-; IN    edi, esi  function and entry, as irq_route
-; OUT   eax  1 or 0
-; USES  scratch
-irq_possible:
-                xor     edx, edx
-                push    event_queue
-                pop     rcx
-                call    irq_route
-                not     eax
-                shr     eax, 31
-                ret
-
-; -----------------------------------------------------------------------------
 ; Masks the lines that raise a vector here, before its EOI lets them interrupt again, and tells their other waiters.
 ;
 ; IN    ecx  vector; interrupts off

@@ -7,7 +7,7 @@ APIC_BASE_ENABLE    equ 1 << 11
 PIC_MASTER_MASK     equ 0x21
 PIC_SLAVE_MASK      equ 0xa1
 LAPIC_SPURIOUS_ON   equ 0x100
-ICR_WAIT_POLLS      equ 0x10000
+ICR_WAIT_POLLS      equ 0xff00                  ; or some more
 
 ; -----------------------------------------------------------------------------
 ; Finds out how APICs are reached and timers set here, and turns the first core's on.
@@ -53,7 +53,7 @@ lapic_enable:
                 xor     eax, eax                ; by 2
                 call    lapic_write
                 mov     cl, LAPIC_LVT_LINT0     ; and nothing more comes from them
-                mov     eax, LVT_MASKED
+                bts     eax, LVT_MASKED_BIT
                 call    lapic_write
                 mov     cl, LAPIC_SPURIOUS
                 mov     eax, LAPIC_SPURIOUS_ON + SPURIOUS_VECTOR
@@ -63,7 +63,7 @@ lapic_enable:
                 pop     rax
                 test    byte [rbx], machine_tsc_deadline
                 jz      lapic_write
-                or      eax, LVT_TSC_DEADLINE
+                bts     eax, LVT_TSC_DEADLINE_BIT
 
 ; -----------------------------------------------------------------------------
 ; IN    ecx  register       eax  value
@@ -84,22 +84,6 @@ lapic_write:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    ecx  register
-; OUT   eax  value
-; USES  rcx rdx
-lapic_read:
-                mov     edx, [lapic_base]
-                test    edx, edx
-                jz      .x2apic
-                shl     ecx, 4
-                mov     eax, [rdx + rcx]
-                ret
-.x2apic:
-                or      ch, MSR_X2APIC >> 8
-                rdmsr
-                ret
-
-; -----------------------------------------------------------------------------
 ; Sends an interrupt to a core. Interrupts stay off between the two halves of the xAPIC's command.
 ;
 ; IN    edi  APIC id        eax  command
@@ -114,7 +98,7 @@ lapic_ipi:
                 pushfq
                 cli
                 or      dh, LAPIC_ICR * 16 >> 8
-                mov     ecx, ICR_WAIT_POLLS
+                mov     ch, ICR_WAIT_POLLS >> 8
 .wait:
                 test    dword [rdx], 1 << ICR_PENDING_BIT
                 loopnz  .wait

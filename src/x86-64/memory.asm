@@ -12,7 +12,7 @@ memory_init:
                 mov     esi, [rbx + handoff.memory_map]
                 mov     ecx, [rbx + handoff.memory_count]
                 xor     ebx, ebx                ; largest so far
-                xor     r8d, r8d                ; ranges that hold the program
+                push    rbx                     ; ranges that hold the program
 .range:
                 lodsq
                 xchg    rax, rdi                ; first
@@ -24,7 +24,7 @@ memory_init:
                 cmp     rdx, [VAR(info + machine_info.program_end)]
                 jb      .clip
                 cmp     [VAR(info + machine_info.program_first)], rdi
-                sbb     r8d, -1
+                sbb     dword [rsp], -1
 .clip:
                 mov     eax, -PAGE_BYTES        ; what lies below 4 GiB of it
                 cmp     rdx, rax
@@ -50,7 +50,8 @@ memory_init:
                 mov     [VAR(arena_floor)], edi
 .next:
                 loop    .range
-                test    r8d, r8d
+                pop     rax
+                test    eax, eax
                 jnz     .fits
                 call    boot_error
                 db      "no RAM at the program's addresses", 0
@@ -189,8 +190,7 @@ info_finish:
                 sub     edi, edx
                 call    page_read_only
                 mov     edi, CORE_DATA_PHYS
-                push    1                       ; its page
-                pop     rdx
+                inc     edx                     ; its page
                 jmp     page_read_only
 
 ; Appends a reserved range to the firmware's map: [rsi] its first byte, [rsi + 8] its end; rdi where.

@@ -23,7 +23,7 @@ TRAMPOLINE_BYTES equ $ - trampoline
 
                 bits 32
 trampoline_32:
-                mov     ax, SELECTOR_DATA
+                mov     al, SELECTOR_DATA       ; ax is CR0_PE
                 mov     ds, eax
                 mov     ss, eax
                 mov     eax, [page_root]
@@ -38,30 +38,27 @@ trampoline_32:
 ;       ebx  handoff
 core_enter:
                 lgdt    [gdt]
-                mov     ax, SELECTOR_DATA
-                mov     ds, eax
-                mov     es, eax
-                mov     ss, eax
                 mov     edi, BOOT_TABLES_PHYS
                 mov     esi, edi
                 xor     eax, eax
                 mov     ecx, 2 * PAGE_BYTES / 4
                 rep     stosd
+                mov     al, SELECTOR_DATA
+                mov     ss, eax
                 mov     eax, PTE_PRESENT | PTE_WRITE | PTE_LARGE
 .page:
-                mov     [edi], eax
-                mov     [edi + 4], ecx
-                add     edi, 8
+                stosd
+                mov     [edi], ecx
+                add     edi, 4
                 add     eax, LARGE_PAGE_BYTES
                 jnc     .page
-                lea     eax, [esi + PAGE_BYTES + PTE_PRESENT + PTE_WRITE]
-                mov     [esi], eax
+                lea     eax, [esi + 5 * PAGE_BYTES + PTE_PRESENT + PTE_WRITE]   ; (at a multiple of 64 KiB)
+                mov     cl, 4
 .table:
-                add     eax, PAGE_BYTES
-                mov     [esi + ecx * 8 + PAGE_BYTES], eax
-                inc     ecx
-                cmp     ecx, 4
-                jb      .table
+                mov     [esi + ecx * 8 + PAGE_BYTES - 8], eax
+                sub     ah, PAGE_BYTES >> 8
+                loop    .table
+                mov     [esi], eax
                 xchg    eax, esi
                 mov     edi, core_entry
 

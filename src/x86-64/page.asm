@@ -68,22 +68,21 @@ page_init:
                 ja      .identity
                 jmp     .range
 .own:
-                xor     edi, edi
-                call    page_guard
                 mov     edi, CORE_PHYS
                 mov     edx, CORE_TEXT_BYTES
                 mov     cl, access_read | access_execute
                 call    page_access_own
                 mov     eax, [VAR(page_root)]
                 mov     cr3, rax
-                ret
+                xor     edi, edi
 
 ; -----------------------------------------------------------------------------
 ; Maps the pages that a range lies in to themselves; at boot, before other cores use them.
 ;
 ; IN    rdi, rdx  first, bytes        ecx  access (page_read_only: to read; page_guard: a page, none)
 ;       rbp  near_variables
-; USES  rax rcx rdx rsi rdi r8 to r11
+; OUT   rdx  0
+; USES  rax rcx rsi rdi r8 to r11
 page_guard:
                 xor     ecx, ecx
                 lea     edx, [rcx + 1]
@@ -358,8 +357,13 @@ page_give:
                 add     rdi, rcx
                 sub     rdx, rcx
                 jnz     .page
-                call    page_release
+
+; Gives the lock of the tables back. OUT rax 0.
+page_release:
                 xor     eax, eax
+                mov     [page_lock], eax
+                push    qword [gs:rax + core_block.flags]
+                popfq
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -502,7 +506,8 @@ page_begin:
                 ret
 
 ; -----------------------------------------------------------------------------
-; Takes the lock of the tables with interrupts off, so that no handler of this core can wait for it; and gives it back.
+; Takes the lock of the tables with interrupts off, so that no handler of this core can wait for it. page_release gives it
+; back.
 ;
 ; USES  rax
 page_take:
@@ -515,12 +520,6 @@ page_take:
                 jc      .again
                 xor     eax, eax
                 pop     qword [gs:rax + core_block.flags]
-                ret
-page_release:
-                xor     eax, eax
-                mov     [page_lock], eax
-                push    qword [gs:rax + core_block.flags]
-                popfq
                 ret
 
 ; -----------------------------------------------------------------------------

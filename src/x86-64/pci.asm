@@ -53,6 +53,25 @@ pci_init:
                 call    pci_get
                 cmp     ax, -1
                 je      .absent
+                call    pci_found
+                js      .next                   ; there are more functions than this
+.absent:
+                test    dil, 7
+                jnz     .next
+                or      edi, 7                  ; the other functions are not there either
+.next:
+                inc     edi
+                cmp     edi, [VAR(pci_last)]
+                jbe     .function
+                ret
+
+; -----------------------------------------------------------------------------
+; Lists a function with its BARs, quiet until its driver starts it.
+;
+; IN    edi  function      eax  its vendor and device      esi  0, their offset      rbp  near_variables
+; OUT   SF   set if its device has more functions
+; USES  all but rdi, rbp
+pci_found:
                 push    rdi
                 push    rax
                 lea     edi, [VAR(info + machine_info.pci)]
@@ -170,16 +189,7 @@ pci_init:
                 pop     rbp
                 pop     rdi
                 pop     rax
-                test    al, al
-                js      .next                   ; there are more functions than this
-.absent:
-                test    dil, 7
-                jnz     .next
-                or      edi, 7                  ; the other functions are not there either
-.next:
-                inc     edi
-                cmp     edi, [VAR(pci_last)]
-                jbe     .function
+                test    al, al                  ; header type
                 ret
 
 ; The next BAR: eax its value, edx what it reads after all ones were written. Raises esi.
@@ -303,68 +313,6 @@ pci_place:
                 ret
 
 ; -----------------------------------------------------------------------------
-; i64 pci_read(u32 function, u32 offset, u32 width)                     slot 13
-;
-; IN    edi  function    bus up to the highest that a bridge leads to, segment 0
-;       esi  offset      a multiple of width, below 4096, or 256 where only ports reach the space
-;       edx  width       1, 2 or 4 bytes
-; OUT   rax  value; all ones where there is no function; or -no_such, -range
-; USES  scratch       CORE any       IRQ any
-pci_read:
-                call    pci_begin
-                mov     ecx, esi
-                and     esi, ~3                 ; the dword, also for a part of it: reads have no side effects here
-                call    pci_get
-                shl     ecx, 3                  ; (shifts take it modulo 32)
-                shr     eax, cl
-                imul    ecx, edx, -8            ; 32 - bits
-                shl     eax, cl
-                shr     eax, cl
-
-; Ends what pci_begin began.
-pci_end:
-                mov     byte [pci_lock], 0
-                push    r11
-                popfq
-                ret
-
-; -----------------------------------------------------------------------------
-; i64 pci_write(u32 function, u32 offset, u32 width, u32 value)         slot 14
-;
-; IN    as pci_read, and ecx  value
-; OUT   rax  0, or -no_such, -range
-; USES  scratch       CORE any       IRQ any
-pci_write:
-                mov     eax, ecx
-                call    pci_begin
-                mov     ecx, edx
-                call    pci_place
-                jc      .port
-                cmp     cl, 2
-                jb      .byte
-                jne     .dword
-                o16                             ; a prefix: makes the next one store ax
-.dword:
-                mov     [rdx], eax
-                jmp     .done
-.byte:
-                mov     [rdx], al
-                jmp     .done
-.port:
-                cmp     cl, 2
-                jb      .port_byte
-                jne     .port_dword
-                o16
-.port_dword:
-                out     dx, eax
-                jmp     .done
-.port_byte:
-                out     dx, al
-.done:
-                xor     eax, eax
-                jmp     pci_end
-
-; -----------------------------------------------------------------------------
 ; Checks the arguments of a call, and takes the lock with interrupts off: address and data port belong together.
 ; Returns from the call itself if an argument is bad.
 ;
@@ -409,4 +357,66 @@ pci_begin.no_such:
                 pop     rax
                 push    -error_no_such
                 pop     rax
+                ret
+
+; -----------------------------------------------------------------------------
+; i64 pci_write(u32 function, u32 offset, u32 width, u32 value)         slot 14
+;
+; IN    as pci_read, and ecx  value
+; OUT   rax  0, or -no_such, -range
+; USES  scratch       CORE any       IRQ any
+pci_write:
+                mov     eax, ecx
+                call    pci_begin
+                mov     ecx, edx
+                call    pci_place
+                jc      .port
+                cmp     cl, 2
+                jb      .byte
+                jne     .dword
+                o16                             ; a prefix: makes the next one store ax
+.dword:
+                mov     [rdx], eax
+                jmp     .done
+.byte:
+                mov     [rdx], al
+                jmp     .done
+.port:
+                cmp     cl, 2
+                jb      .port_byte
+                jne     .port_dword
+                o16
+.port_dword:
+                out     dx, eax
+                jmp     .done
+.port_byte:
+                out     dx, al
+.done:
+                xor     eax, eax
+                jmp     pci_end
+
+; -----------------------------------------------------------------------------
+; i64 pci_read(u32 function, u32 offset, u32 width)                     slot 13
+;
+; IN    edi  function    bus up to the highest that a bridge leads to, segment 0
+;       esi  offset      a multiple of width, below 4096, or 256 where only ports reach the space
+;       edx  width       1, 2 or 4 bytes
+; OUT   rax  value; all ones where there is no function; or -no_such, -range
+; USES  scratch       CORE any       IRQ any
+pci_read:
+                call    pci_begin
+                mov     ecx, esi
+                and     esi, ~3                 ; the dword, also for a part of it: reads have no side effects here
+                call    pci_get
+                shl     ecx, 3                  ; (shifts take it modulo 32)
+                shr     eax, cl
+                imul    ecx, edx, -8            ; 32 - bits
+                shl     eax, cl
+                shr     eax, cl
+
+; Ends what pci_begin began.
+pci_end:
+                mov     byte [pci_lock], 0
+                push    r11
+                popfq
                 ret

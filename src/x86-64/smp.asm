@@ -275,8 +275,7 @@ smp_wait:
                 mov     eax, [rsi + core_record.local]
                 mov     eax, [rax + core_local.index]
                 call    console_decimal
-                mov     edi, text_dead
-                call    console_text
+                call    console_dead
 .next:
                 add     esi, core_record_size
                 dec     ebx
@@ -290,7 +289,7 @@ smp_wait:
 ; stack, all of them use one and write the same to it. A core that is not listed sleeps for good.
 smp_entry:
                 mov     esp, [trampoline_at]
-                add     esp, PAGE_BYTES
+                sub     esp, -128               ; so that it ends behind the trampoline
                 call    core_self
                 jne     .not_listed
                 mov     esp, [rsi + core_record.stack_end]

@@ -12,6 +12,43 @@ AML_PACKAGE         equ 0x12
 AML_BYTE            equ 0x0a
 
 ; -----------------------------------------------------------------------------
+; void sys_reboot(void)                                                  slot 1
+;
+; Tries ACPI's reset register, the chipset's port, the keyboard controller, and at last a triple fault.
+;
+;       CORE any       IRQ any
+sys_reboot:
+                mov     ecx, [acpi_fadt]
+                jrcxz   .port
+                test    byte [rcx + FADT_FLAGS + 1], FADT_RESET_SUPPORTED >> 8
+                jz      .port
+                mov     al, [rcx + FADT_RESET_VALUE]
+                mov     rdx, [rcx + FADT_RESET_REG + 4]
+                cmp     byte [rcx + FADT_RESET_REG], 1
+                jb      .memory
+                jne     .port
+                out     dx, al
+                jmp     .port
+.memory:
+                mov     [rdx], al
+.port:
+                mov     dx, RESET_PORT
+                mov     al, 2
+                out     dx, al
+                mov     al, 6
+                out     dx, al
+                mov     al, KEYBOARD_RESET
+                out     KEYBOARD_PORT, al
+                push    0                       ; an IDT without entries
+                lidt    [rsp]
+                ud2
+
+text_shutdown:  db      "Shutdown"              ; to Bochs
+SHUTDOWN_BYTES      equ $ - text_shutdown
+text_exo16:     db      "exo16: ", 0
+text_dead:      db      " does not answer", 10, 0
+
+; -----------------------------------------------------------------------------
 ; Prints the text that follows the call, and goes on behind it.
 ;
 ; USES  rax rdi
@@ -55,6 +92,7 @@ sys_exit:
 
                 call    acpi_dsdt               ; power off: the type of S5 stands in the DSDT as a package
                 jrcxz   system_halt
+                xchg    eax, esi                ; FADT
                 mov     edi, ecx
                 mov     ecx, [rdi + acpi_table.length]
 .search:
@@ -72,15 +110,14 @@ sys_exit:
                 shl     ah, SLEEP_TYPE_SHIFT - 8
                 or      ah, SLEEP_ENABLE >> 8
                 mov     al, 0
-                mov     ecx, [acpi_fadt]
-                mov     edx, [rcx + FADT_PM1A_CONTROL]
+                mov     edx, [rsi + FADT_PM1A_CONTROL]
                 test    edx, edx
                 jnz     .fixed
-                cmp     dword [rcx + acpi_table.length], FADT_SLEEP_CONTROL + 12
+                cmp     dword [rsi + acpi_table.length], FADT_SLEEP_CONTROL + 12
                 jb      system_halt
-                mov     rdx, [rcx + FADT_SLEEP_CONTROL + 4]     ; hardware-reduced: a byte with the same bits
+                mov     rdx, [rsi + FADT_SLEEP_CONTROL + 4]     ; hardware-reduced: a byte with the same bits
                 mov     al, ah
-                cmp     byte [rcx + FADT_SLEEP_CONTROL], 1
+                cmp     byte [rsi + FADT_SLEEP_CONTROL], 1
                 je      .port
                 mov     [rdx], al
                 jmp     system_halt
@@ -94,43 +131,6 @@ system_halt:
                 cli
                 hlt
                 jmp     system_halt
-
-; -----------------------------------------------------------------------------
-; void sys_reboot(void)                                                  slot 1
-;
-; Tries ACPI's reset register, the chipset's port, the keyboard controller, and at last a triple fault.
-;
-;       CORE any       IRQ any
-sys_reboot:
-                mov     ecx, [acpi_fadt]
-                jrcxz   .port
-                test    byte [rcx + FADT_FLAGS + 1], FADT_RESET_SUPPORTED >> 8
-                jz      .port
-                mov     al, [rcx + FADT_RESET_VALUE]
-                mov     rdx, [rcx + FADT_RESET_REG + 4]
-                cmp     byte [rcx + FADT_RESET_REG], 1
-                jb      .memory
-                jne     .port
-                out     dx, al
-                jmp     .port
-.memory:
-                mov     [rdx], al
-.port:
-                mov     dx, RESET_PORT
-                mov     al, 2
-                out     dx, al
-                mov     al, 6
-                out     dx, al
-                mov     al, KEYBOARD_RESET
-                out     KEYBOARD_PORT, al
-                push    0                       ; an IDT without entries
-                lidt    [rsp]
-                ud2
-
-text_shutdown:  db      "Shutdown"              ; to Bochs
-SHUTDOWN_BYTES      equ $ - text_shutdown
-text_exo16:     db      "exo16: ", 0
-text_dead:      db      " does not answer", 10, 0
 
 ; -----------------------------------------------------------------------------
 ; Errors of several files' calls. Elsewhere a routine has its own of these three lines: they are shorter than a jump here.

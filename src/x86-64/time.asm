@@ -27,6 +27,55 @@ struc sample
 endstruc
 
 ; -----------------------------------------------------------------------------
+; Makes the APIC timer interrupt at a TSC deadline, or some time before: trap_entry arms it again then.
+;
+; IN    rdi  TSC; all ones: never
+; USES  rax rcx rdx rdi
+timer_arm:
+                test    byte [info + machine_info.features], machine_tsc_deadline
+                jnz     .deadline
+                xor     eax, eax
+                inc     rdi
+                jz      .write
+                call    time_now
+                sub     rdi, rax
+                push    1
+                pop     rax
+                jbe     .write                  ; passed already
+                imul    rdi, [time_apic]        ; of the ticks until then, what the counter's 32 bits hold
+                shr     rdi, 32
+                xchg    eax, edi
+                or      al, 1                   ; 0 would stop it
+.write:
+                push    LAPIC_TIMER_INITIAL
+                pop     rcx
+                jmp     lapic_write
+.deadline:
+                mov     rdx, rdi
+                shr     rdx, 32
+                xchg    eax, edi
+                or      al, 1                   ; 0 would turn it off
+                mov     ecx, MSR_TSC_DEADLINE
+                wrmsr
+                ret
+
+; -----------------------------------------------------------------------------
+; i64 timer_set(u64 deadline)                                            slot 7
+;
+; Sets this core's timer: at the deadline, at once if it has passed, comes its timer event.
+;
+; IN    rdi  TSC; 0: no deadline
+; OUT   rax  0
+; USES  scratch       CORE any       IRQ any
+timer_set:
+                xor     eax, eax
+                dec     rdi                     ; 0 becomes the last one of all
+                mov     [gs:rax + core_block.deadline], rdi
+                call    timer_arm
+                xor     eax, eax
+                ret
+
+; -----------------------------------------------------------------------------
 ; Starts the reference clock and the APIC timer, and takes the first sample, the best of several.
 ;
 ; IN    rbp  near_variables
@@ -102,10 +151,15 @@ time_sample:
                 xchg    eax, esi
                 neg     esi                     ; it counts down
 .apic:
-                push    LAPIC_TIMER_CURRENT
-                pop     rcx
-                call    lapic_read
+                mov     ecx, [lapic_base]
+                jrcxz   .x2apic
+                mov     ecx, [rcx + LAPIC_TIMER_CURRENT * 16]
+                jmp     .end
+.x2apic:
+                mov     ecx, MSR_X2APIC + LAPIC_TIMER_CURRENT
+                rdmsr
                 xchg    eax, ecx
+.end:
                 call    time_now
                 sub     rax, rbx
                 ret
@@ -206,52 +260,3 @@ time_after:
                 call    time_now
                 add     rax, rcx
                 ret
-
-; -----------------------------------------------------------------------------
-; i64 timer_set(u64 deadline)                                            slot 7
-;
-; Sets this core's timer: at the deadline, at once if it has passed, comes its timer event.
-;
-; IN    rdi  TSC; 0: no deadline
-; OUT   rax  0
-; USES  scratch       CORE any       IRQ any
-timer_set:
-                xor     eax, eax
-                dec     rdi                     ; 0 becomes the last one of all
-                mov     [gs:rax + core_block.deadline], rdi
-                call    timer_arm
-                xor     eax, eax
-                ret
-
-; -----------------------------------------------------------------------------
-; Makes the APIC timer interrupt at a TSC deadline, or some time before: trap_entry arms it again then.
-;
-; IN    rdi  TSC; all ones: never
-; USES  rax rcx rdx rdi
-timer_arm:
-                test    byte [info + machine_info.features], machine_tsc_deadline
-                jz      .count
-                mov     rdx, rdi
-                shr     rdx, 32
-                xchg    eax, edi
-                or      al, 1                   ; 0 would turn it off
-                mov     ecx, MSR_TSC_DEADLINE
-                wrmsr
-                ret
-.count:
-                xor     eax, eax
-                inc     rdi
-                jz      .write
-                call    time_now
-                sub     rdi, rax
-                push    1
-                pop     rax
-                jbe     .write                  ; passed already
-                imul    rdi, [time_apic]        ; of the ticks until then, what the counter's 32 bits hold
-                shr     rdi, 32
-                xchg    eax, edi
-                or      al, 1                   ; 0 would stop it
-.write:
-                push    LAPIC_TIMER_INITIAL
-                pop     rcx
-                jmp     lapic_write

@@ -195,12 +195,13 @@ trap_save:
 ;
 ; IN    rsp  trap_frame        ecx  vector
 trap_report:
-                lock bts dword [trap_reporting], 0
+                mov     edi, trap_reporting
+                lock bts dword [rdi], 0
                 jc      system_halt
                 mov     ebx, ecx
-                mov     r13, [rsp + trap_frame.rbp]
-                or      dword [console_lock], 1 ; by force
-                mov     byte [screen_state], 1 << SCREEN_STALE_BIT
+                mov     rbp, [rsp + trap_frame.rbp]
+                or      dword [rdi + console_lock - trap_reporting], 1  ; by force
+                mov     byte [rdi + screen_state - trap_reporting], 1 << SCREEN_STALE_BIT
                 call    system_say
                 db      10, EXO16, "fault ", 0
                 cmp     ebx, TRAP_NAMES
@@ -220,21 +221,21 @@ trap_report:
                 mov     eax, [gs:rax + core_local.index]
                 call    console_decimal
 
-                mov     ebp, trap_labels
+                mov     esi, trap_labels
 .register:                                      ; three to a line, in the order of trap_frame
-                test    byte [rbp], 0x80
+                test    byte [rsi], 0x80
                 jz      .same_line
                 call    system_say
                 db      10, "exo16:", 0
 .same_line:
-                mov     eax, [rbp - 1]
-                add     ebp, 3
+                mov     eax, [rsi - 1]
+                add     esi, 3
                 and     eax, 0x7f7f7f00
                 mov     al, ' '
                 call    trap_letters
                 pop     rax
                 call    console_hex
-                cmp     byte [rbp], 0
+                cmp     byte [rsi], 0
                 jne     .register
 
                 call    system_say              ; return addresses, as far as rbp leads up this core's stack
@@ -242,22 +243,22 @@ trap_report:
                 xor     eax, eax
                 imul    eax, [gs:rax + core_local.index], core_record_size
                 add     eax, [info + machine_info.cores + list.first]
-                mov     ebp, [rax + core_record.stack_end]
-                mov     r12d, ebp
-                sub     r12, [rax + core_record.stack_bytes]
-                sub     ebp, 16
+                mov     edx, [rax + core_record.stack_end]
+                mov     edi, edx
+                sub     rdi, [rax + core_record.stack_bytes]
+                sub     edx, 16
                 push    TRACE_MAX
-                pop     r14
+                pop     rsi
 .frame:
-                cmp     r13, r12
+                cmp     rbp, rdi
                 jb      .traced
-                cmp     r13, rbp
+                cmp     rbp, rdx
                 ja      .traced
-                mov     rax, [r13 + 8]
+                mov     rax, [rbp + 8]
                 call    console_hex
-                lea     r12, [r13 + 16]         ; only upwards
-                mov     r13, [r13]
-                dec     r14d
+                lea     rdi, [rbp + 16]         ; only upwards
+                mov     rbp, [rbp]
+                dec     esi
                 jnz     .frame
 .traced:
                 mov     edi, ebx

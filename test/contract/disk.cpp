@@ -55,8 +55,9 @@ void reads(where at = where::current()) {
 void open_refuses() {
   auto const open = calling(core().disk_open);
   for (u32 const none : {disk_count(), 16u, 0x80000000u, ~0u}) open.refuses(error::no_such, none, 1, depth, memory, memory_bytes);
-  for (u32 const queues : {0u, the_disk().queue_max + 1, 0x10001u, 0x80000001u, ~0u}) {
+  for (u32 const queues : {0u, the_disk().queue_max + 1, 0x20001u, 0x80000001u, ~u32{nic_open_long}}) {
     open.refuses(error::range, 0, queues, depth, memory, memory_bytes);
+    open.refuses(error::unsupported, 0, queues | nic_open_long, depth, memory, memory_bytes);
   }
   for (u32 const bad : {0u, 1u, 8u, 15u, 17u, 24u, 31u, the_disk().depth_max * 2, the_disk().depth_max + 1, 0x80000000u, ~0u}) {
     open.refuses(error::range, 0, 1, bad, memory, memory_bytes);

@@ -58,10 +58,10 @@ virtio_blk_driver:                              ; struct disk_driver
 ; -----------------------------------------------------------------------------
 ; Registers a disk.
 ;
-; IN    r12  pci_record
+; IN    r12  pci_record     rbp  near_variables
 ; USES  all but r12
 virtio_blk_start:
-                mov     edi, info + machine_info.disks
+                lea     edi, [VAR(info + machine_info.disks)]
                 call    virtio_probe
                 push    rbx
                 mov     dword [rbx + device.driver], virtio_blk_driver

@@ -184,7 +184,7 @@ e1000_start:
                 cmp     word [r12 + pci_record.bar_bytes + 2], E1000_REGISTERS_BYTES >> 16
                 jb      .none
                 call    pci_use
-                mov     edi, info + machine_info.nics
+                lea     edi, [VAR(info + machine_info.nics)]
                 call    device_add
                 jc      .none
                 inc     dword [rdi + list.count]

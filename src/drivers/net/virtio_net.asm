@@ -156,10 +156,10 @@ virtio_net_post:
 ; -----------------------------------------------------------------------------
 ; Registers a NIC.
 ;
-; IN    r12  pci_record
+; IN    r12  pci_record     rbp  near_variables
 ; USES  all but r12
 virtio_net_start:
-                mov     edi, info + machine_info.nics
+                lea     edi, [VAR(info + machine_info.nics)]
                 call    virtio_probe
                 mov     dword [rbx + device.driver], virtio_net_driver
                 mov     eax, ecx
