@@ -122,7 +122,7 @@ uefi_start:
         bt      edx, CPU_NX_BIT
         jc      .nx
         call    .failed
-        db      "turn NX on in the firmware's setup", 0
+        db      "NX is off: turn it on in the firmware's setup", 0
 .nx:
         lea     rsi, [uefi_pe]
         mov     ebx, [rsi + uefi_pe.image_bytes - uefi_pe]
@@ -132,7 +132,7 @@ uefi_start:
         cmp     rax, rdx
         jl      .whole
         call    .failed
-        db      "file cut off or without program: copy it again", 0
+        db      "this file is cut off or holds no program; copy it again", 0
 .whole:
         mov     ecx, 0xa0000 - 1                ; for the other cores
         push    1
@@ -287,7 +287,7 @@ uefi_start:
         test    r10d, r10d
         jz      .free
         call    .failed
-        db      "the firmware keeps RAM from 1 to 2 MiB", 0
+        db      "the firmware keeps memory between 1 and 2 MiB", 0
 .free:
         mov     rcx, r12
         mov     rdx, [rbp + uefi_locals.map_key]
@@ -325,7 +325,7 @@ uefi_start:
         jmp     r15
 .no_room:
         call    .failed
-        db      "too little RAM below 4 GiB", 0
+        db      "too little free memory below 4 GiB", 0
 
 ; Says why there is no way on: the text behind the call, or at rdi.
 .failed:

@@ -46,7 +46,7 @@ endstruc
 
 elf_check.damaged:
                 call    boot_error
-                db      "program damaged: write the image again", 0
+                db      "the program is damaged: write the image again", 0
 
 ; -----------------------------------------------------------------------------
 ; Checks the file and lists its parts; does not return if it cannot be run. memory_init checks the RAM.
@@ -112,7 +112,7 @@ elf_check:
                 db      "no static x86-64 ELF64 program", 0
 .torn:
                 call    boot_error
-                db      "program cut off", 0
+                db      "the program is cut off", 0
 .next:
                 pop     rcx
 .header:
@@ -184,10 +184,10 @@ elf_check:
                 db      "segments overlap, unsorted or below 2 MiB", 0
 .writable_code:
                 call    boot_error
-                db      "writable code: link without -N", 0
+                db      "a segment is writable code; link without -N", 0
 .no_entry:
                 call    boot_error
-                db      "the entry is no code", 0
+                db      "the entry is not in the code", 0
 .checked:
                 test    r10d, r10d
                 jz      .no_entry

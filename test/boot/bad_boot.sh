@@ -91,7 +91,7 @@ test_no_program_by_uefi() {
   image efi
   no_header
   start_uefi
-  says "file cut off or without program: copy it again"
+  says "this file is cut off or holds no program; copy it again"
 }
 
 test_damaged_program() {
@@ -101,19 +101,19 @@ test_damaged_program() {
     image disk
     change_byte $((HEADER + 512 + place))
     start_disk
-    says "program damaged: write the image again"
+    says "the program is damaged: write the image again"
   done
   image pvh
   change_byte $((HEADER + 512 + 4096))
   start_kernel
-  says "program damaged: write the image again"
+  says "the program is damaged: write the image again"
 }
 
 test_damaged_program_by_uefi() {
   image efi
   change_byte $((HEADER + 512 + 4096))
   start_uefi
-  says "program damaged: write the image again"
+  says "the program is damaged: write the image again"
 }
 
 # The file's table says how long it is: firmware does not start one that is shorter.
@@ -137,7 +137,7 @@ test_efi_file_cut_off_with_its_table() {
   patch "$work/image" $((section + 8)) 4 $((bytes - $(od -An -tu4 -j $((section + 12)) -N 4 "$work/image")))
   patch "$work/image" $((section + 16)) 4 $((bytes - $(od -An -tu4 -j $((section + 20)) -N 4 "$work/image")))
   start_uefi
-  says "file cut off or without program: copy it again"
+  says "this file is cut off or holds no program; copy it again"
 }
 
 # --- the medium
@@ -208,7 +208,7 @@ test_too_little_memory_by_uefi() {
   patch "$work/image" $((table + 24 + 56)) 4 $bytes
   patch "$work/image" $((section + 8)) 4 $((bytes - $(od -An -tu4 -j $((section + 12)) -N 4 "$work/image")))
   start_uefi -m 256M
-  says "too little RAM below 4 GiB"
+  says "too little free memory below 4 GiB"
 }
 
 test_32_bit_cpu_and_no_nx() {

@@ -3,10 +3,10 @@ source test/boot/machine.bash
 
 # What the core says.
 no_elf="no static x86-64 ELF64 program"
-cut_off="program cut off"
+cut_off="the program is cut off"
 bad_place="segments overlap, unsorted or below 2 MiB"
-writable_code="writable code: link without -N"
-bad_entry="the entry is no code"
+writable_code="a segment is writable code"
+bad_entry="the entry is not in the code"
 no_ram="no RAM at the program's addresses"
 no_room="no RAM for the program"
 little_ram="too little RAM"
