@@ -214,5 +214,5 @@ bios_pixels:
 .done:
         ret
 
-text_cpu:       db "this CPU has no 64-bit mode, or NX is off", 10, 0
-text_room:      db "the BIOS lists no RAM for the program", 10, 0
+text_cpu:       db "this CPU has no 64-bit mode, or NX is switched off", 10, 0
+text_room:      db "the BIOS memory map has no RAM for the program", 10, 0

@@ -245,7 +245,7 @@ pvh_devices:
 .name:  db      "virtio_mmio."
 PVH_DEVICE_NAME_BYTES equ $ - .name
 
-pvh_start.text_cpu: db "exo16: this CPU has no 64-bit mode, or NX is off", 10, 0
+pvh_start.text_cpu: db "exo16: this CPU has no 64-bit mode, or NX is switched off", 10, 0
 pvh_start.text_program: db "exo16: this file holds no program; build it again", 10, 0
 pvh_start.text_room: db "exo16: the memory map has no RAM for the program", 10, 0
 pvh_start.text_map: db "exo16: the monitor gives no memory map", 10, 0

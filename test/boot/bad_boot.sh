@@ -189,7 +189,7 @@ test_too_little_memory() {
   hello=$(./build_x86-64.sh test/boot/ways.cpp) || fail "it does not build"
   image disk
   start_disk -m 5M
-  says "the BIOS lists no RAM for the program"
+  says "the BIOS memory map has no RAM for the program"
   image pvh
   for machine_type in q35 microvm; do
     start_kernel -m 2M
