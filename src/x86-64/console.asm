@@ -342,7 +342,17 @@ screen_draw:
                 push    '?' - FONT_FIRST
                 pop     rax
 .glyph:
-                mov     ebx, [font + rax * 4]
+                lea     eax, [rax + rax * 8]    ; FONT_BITS / 4
+                shr     eax, 1
+                mov     rbx, [rax + font]
+                jnc     .whole
+                shr     rbx, 4
+.whole:
+                shl     rbx, 64 - FONT_BITS
+                shr     rbx, 64 - FONT_BITS + 1
+                jnc     .upper                  ; the bit shifted out: has it a last row instead of a first one?
+                shl     rbx, FONT_COLUMNS
+.upper:
                 xchg    eax, ecx
                 cdq
                 div     ebp
@@ -359,8 +369,8 @@ screen_draw:
                 push    rsi                     ; lines left of it
 .line:
                 mov     edx, ebx
-                and     edx, (1 << FONT_KIND_BITS) - 1
-                mov     dl, [font_kinds + rdx]
+                and     edx, (1 << FONT_COLUMNS) - 1
+                or      edx, 1 << CELL_COLUMNS  ; the end
                 push    rdi
 .dot:
                 shr     edx, 1
@@ -377,7 +387,7 @@ screen_draw:
                 dec     dword [rsp]
                 jnz     .line
                 pop     rax
-                shr     ebx, FONT_KIND_BITS     ; (the row between two characters is of kind 0)
+                shr     rbx, FONT_COLUMNS
                 dec     dword [rsp]
                 jnz     .row
                 pop     rax
