@@ -289,7 +289,7 @@ smp_wait:
 ; stack, all of them use one and write the same to it. A core that is not listed sleeps for good.
 smp_entry:
                 mov     esp, [trampoline_at]
-                sub     esp, -128               ; so that it ends behind the trampoline
+                sub     esp, -128               ; of a page that begins with the trampoline, which is shorter
                 call    core_self
                 jne     .not_listed
                 mov     esp, [rsi + core_record.stack_end]
