@@ -4,8 +4,8 @@
 ;
 ;     0       submission queue     128 commands of 64 bytes
 ;     8,192   completion queue     128 completions of 16 bytes
-;     12,200  struct ring          the part of it that NVMe has
-;     12,288  slots                512 bytes for each operation in flight: its completion, should it succeed, and its
+;     12,176  struct ring          the part of it that NVMe has
+;     12,288  slots                1,024 bytes for each operation in flight: its completion, should it succeed, and its
 ;                                  list of pages
 ;
 ; A queue has twice as many entries as operations can be in flight, so that it is never full. A command's identifier is its
@@ -29,15 +29,12 @@ NVME_ADMIN_OTHER        equ 4
 NVME_ADMIN_IDENTIFY     equ 6
 NVME_ADMIN_SET_FEATURES equ 9
 NVME_FEATURE_QUEUES     equ 7
-NVME_FLUSH              equ 0
-NVME_WRITE              equ 1
 NVME_READ               equ 2
-NVME_ZERO               equ 8
-NVME_DISCARD            equ 9
+NVME_KIND               equ 9                   ; the bits that disk_write (1), disk_flush (0) and disk_discard (9) have in
+                                                ; common with their commands; disk_zero has one more than its command (8)
 NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
 NVME_DEPTH_MAX          equ 64
-NVME_SLOT_SHIFT         equ 9
-NVME_PAGES_MAX          equ ((1 << NVME_SLOT_SHIFT) - completion_size) / 8 - 1  ; of an operation, and the one it begins in
+NVME_PAGES_MAX          equ (DISK_SLOT_BYTES - completion_size) / 8 - 1  ; of an operation, and the one it begins in
 NVME_ID_MARK            equ 1 << 15
 NVME_STATUS_SHIFT       equ 17                  ; in the last dword of a completion
 NVME_NAMESPACE_PHYS     equ BOOT_NVME_PHYS      ; what it is asked for at boot, in the order of the numbers of that
@@ -105,18 +102,17 @@ NVME_SLOT_MASK          equ ring.used + 4       ; slots - 1
 NVME_MASK               equ ring.op             ; behind its MSI-X entry, which ends with the control word
 NVME_ARMED              equ ring.mask
 
-; A queue's memory, from the address that routines have. A slot is reached from its list.
-struc nvme_queue, -(12288 + completion_size + 8)
+; A queue's memory, from the address that routines have. A slot's completion is followed by the address of its operation's
+; first page, and that by the list of the others.
+struc nvme_queue, -12288
 .commands:              resb NVME_DEPTH_MAX * 2 << NVME_COMMAND_SHIFT
 .completions:           resb NVME_DEPTH_MAX * 2 << COMPLETION_SHIFT
-                        resb -$ - completion_size - 8   ; struct ring at the end
+                        resb -$                 ; struct ring at the end
 .slots:
-.completion:            resb completion_size    ; of the first slot
-.first_page:            resq 1
-.list:
 endstruc
+NVME_LIST               equ 8                   ; from the first page's address, where routines have a slot's
 NVME_QUEUE_BIT          equ 13                  ; of the bytes of .commands
-NVME_DEPTH_BYTES        equ (12288 + (DEPTH_MIN << NVME_SLOT_SHIFT)) / DEPTH_MIN        ; for the least depth, as for others
+NVME_DEPTH_BYTES        equ 12288 / DEPTH_MIN + DISK_SLOT_BYTES        ; for the least depth, as for others
 
 nvme_driver:                                    ; struct disk_driver
                 dw      nvme_open - core_start_phys, nvme_close - core_start_phys
@@ -255,10 +251,9 @@ nvme_start:
                 mov     dh, NVME_CONTROLLER_PHYS >> 8 & 0xff
                 mov     cl, [rdx + 77]          ; pages of a transfer, as a power of two
                 dec     cl                      ; 0: any
-                cmp     cl, 5
+                cmp     cl, 6
                 jae     .bytes
-                push    2
-                pop     rax
+                mov     al, 2
                 shl     eax, cl
 .bytes:
                 shl     eax, 12
@@ -462,7 +457,10 @@ nvme_open:
                 stosd                           ; NVME_NUMBER
                 lea     eax, [rbp - 1]
                 stosd                           ; NVME_SLOT_MASK
-                mov     al, NVME_ADMIN_CREATE
+                lea     rax, [r10 + nvme_queue.slots + completion_size]
+                stosq                           ; ring.desc
+                push    NVME_ADMIN_CREATE
+                pop     rax
                 call    nvme_queues
                 pop     r11
                 pop     rsi
@@ -513,33 +511,25 @@ nvme_close:
 ; OUT   rax how many
 nvme_reap:
                 call    ring_begin
+                add     r11, rdx
+                shr     r11, 1                  ; completions have half the bytes of what ring_begin counts in
                 call    nvme_disarm
                 mov     r10d, [rsi + ring.used_index]
-.next:
-                cmp     rdx, r11
-                jae     .done
+                jmp     .next
+.completion:
                 lea     rdi, [rsi + r10 + nvme_queue.completions + nvme_completion.id]
                 mov     ecx, [rdi]
                 jrcxz   .done                   ; no new one
                 and     dword [rdi], 0
                 mov     eax, ecx
                 and     eax, [rsi + NVME_SLOT_MASK]
-                bts     r9, rax
-                jc      .skip                   ; it is not in flight: not to be believed
-                shl     eax, NVME_SLOT_SHIFT
-                movups  xmm0, [rsi + rax + nvme_queue.completion]
-                movups  [rdx], xmm0
                 shr     ecx, NVME_STATUS_SHIFT
-                jz      .good
-                or      dword [rdx + completion.status], -error_io
-                and     dword [rdx + completion.bytes], 0
-.good:
-                add     rdx, completion_size
-                sub     r11, disk_op_size - completion_size      ; which ring_begin has not counted in
-.skip:
+                call    disk_complete
                 add     r10d, completion_size
                 btr     r10d, NVME_QUEUE_BIT - NVME_COMMAND_SHIFT + COMPLETION_SHIFT
-                jmp     .next
+.next:
+                cmp     rdx, r11
+                jb      .completion
 .done:
                 mov     cl, COMPLETION_SHIFT
                 push    4
@@ -561,43 +551,24 @@ nvme_end:
 ; IN    r8 device, esi ring, rdx ops, ecx count
 ; OUT   rax as disk_submit
 nvme_submit:
-                call    ring_begin
                 movlps  xmm1, [r8 + nvme.read]
-                mov     r8, [r8 + device.record]
-                jmp     .next
-.publish:
-                mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
-                xor     edi, edi
-                jmp     nvme_end
-.next:
-                cmp     rdx, r11
-                jae     .publish
-                bsf     rbp, r9
-                jz      .publish
-                call    disk_check
-                jc      .refused
-                btr     r9, rbp
+                call    disk_operations
+                jmp     short .end
+.operation:
                 lea     rbx, [rsi + r10 * 2 + nvme_queue.commands]
                 movlps  [rbx + nvme_command.opcode], xmm1       ; and namespace
                 mov     [rbx + nvme_command.id], bpl
-                shl     ebp, NVME_SLOT_SHIFT
-                add     rbp, rsi                ; the slot's list
-                push    qword [rdx + disk_op.cookie]
-                pop     qword [rbp + nvme_queue.completion + completion.cookie]
+                lea     rbp, [rdi + NVME_LIST + 8]      ; behind the list's first entry
                 push    qword [rdx + disk_op.block]
                 pop     qword [rbx + nvme_command.cdw10]
                 dec     eax                     ; the field counts from 0
                 mov     [rbx + nvme_command.cdw12], eax
-                mov     [rbp + nvme_queue.completion + completion.bytes], edi
-                cmp     byte [rdx + disk_op.kind], disk_write
-                jb      .pages
-                mov     byte [rbx + nvme_command.opcode], NVME_WRITE
-                push    0                       ; (leaves the flags)
-                pop     rax
-                mov     [rbp + nvme_queue.completion + completion.bytes], eax
-                jne     .other
-.pages:
-                lea     rdi, [rbp + nvme_queue.first_page]      ; which goes before the list
+                jb      .entry                  ; a read; (dec leaves CF)
+                mov     al, [rdx + disk_op.kind]
+                and     al, NVME_KIND           ; right for a write, a flush, and a discard
+                mov     [rbx + nvme_command.opcode], al
+                dec     al
+                jnz     .other
 .entry:
                 mov     rax, [rdx + disk_op.address]
                 mov     ecx, [rdx + disk_op.bytes]
@@ -614,36 +585,35 @@ nvme_submit:
                 or      ecx, [rdx + disk_op.address]
                 shl     ecx, 32 - 12
                 jz      .entry
-                push    -error_range            ; the entries do not join at a page
-                pop     rax
-.refused:                                       ; nothing is known of what was built
-                pop     rdx
-                pop     rbp
-                pop     rbx
-                ret
+                jmp     disk_range              ; the entries do not join at a page
+.end:
+                mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
+                xor     edi, edi
+                jmp     nvme_end
 .built:
-                movups  xmm0, [rbp + nvme_queue.first_page]
+                movups  xmm0, [rbp - NVME_LIST - 8]
                 movups  [rbx + nvme_command.prp1], xmm0 ; and prp2: right for two pages
-                sub     edi, ebp
-                cmp     edi, 8
+                cmp     rdi, rbp
                 jbe     .queued
+                sub     rbp, 8
                 mov     [rbx + nvme_command.prp2], rbp
 .queued:
                 add     rdx, disk_op_size
                 add     r10d, nvme_command_size / 2
                 btr     r10d, NVME_QUEUE_BIT - 1
-                jmp     .next
+                ret
+.flush:
+                and     dword [rbx + nvme_command.cdw12], 0
+                jmp     .queued
+.zero:
+                dec     byte [rbx + nvme_command.opcode]        ; NVME_ZERO
+                jmp     .queued
 .other:
-                mov     byte [rbx + nvme_command.opcode], NVME_ZERO
+                js      .flush
                 cmp     byte [rdx + disk_op.kind], disk_zero
-                je      .queued
-                mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
-                xchg    [rbx + nvme_command.cdw12], eax
-                cmp     byte [rdx + disk_op.kind], disk_flush
-                je      .queued
-                mov     byte [rbx + nvme_command.opcode], NVME_DISCARD
-                mov     rdi, rbp                ; one range: no attributes, blocks, the first block
-                mov     [rbx + nvme_command.prp1], rdi
+                je      .zero
+                mov     [rbx + nvme_command.prp1], rdi  ; one range: no attributes, blocks, the first block
+                mov     eax, [rbx + nvme_command.cdw12]
                 inc     eax
                 shl     rax, 32
                 stosq
