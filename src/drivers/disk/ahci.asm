@@ -117,7 +117,8 @@ struc ahci
 .tables:                resq 1                  ; as ring.desc: rbx
 .port:                  resq 1                  ; as ring.slots: rbp; registers
 .plain:                 resd 1                  ; of the ready and issued ones
-                        resb 12
+                        resd 1
+                        resq 1                  ; ring.entry_end
                         resq 1                  ; ring.stack
                         resq 1
 .routed:                resd 1                  ; as ring.routed_core
@@ -393,7 +394,7 @@ ahci_wait_for:
                 jmp     device_wait
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi ring, rdx ops, ecx count
+; IN    r8 device, rsi ring, rdx ops, ecx count
 ; OUT   rax  as disk_submit
 ahci_submit:
                 call    disk_operations
@@ -498,18 +499,18 @@ ahci_poll:
 ; -----------------------------------------------------------------------------
 ; Returns finished operations, disarms the port, and issues what had to wait for them.
 ;
-; IN    r8 device, esi ring, rdx completions, ecx count
+; IN    r8 device, rsi ring, rdx completions, ecx count
 ; OUT   rax how many
 ahci_reap:
                 call    ring_begin
-                add     r11, rdx
-                shr     r11, 1                  ; completions have half the bytes of what ring_begin counts in
+                mov     r11d, ecx
                 and     dword [rbp + PORT_IE], 0
                 call    ahci_poll
+                mov     r9, [STATE(free)]       ; (which that may have changed)
                 mov     r10d, [STATE(finished)]
 .next:
-                cmp     rdx, r11
-                jae     .done
+                sub     r11d, 1
+                jb      .done
                 bsf     eax, r10d
                 jz      .done
                 btr     r10d, eax
@@ -558,10 +559,9 @@ ahci_issue:
 ; that is seen, and one that ends later interrupts. HBA_IS is a latch, which keeps what ports want that are disarmed
 ; meanwhile: it is cleared too, and what other ports want now sets it again (§10.7.2).
 ;
-; IN    r8 device
+; IN    r8 device, rsi ring
 ; OUT   rax 0, or 1, or -unsupported
 ahci_arm:
-                lea     esi, [r8 + AHCI_RING]
                 mov     edx, [STATE(port)]
                 mov     byte [rdx + PORT_IS], PORT_IS_FIS
                 and     dx, -HBA_BYTES

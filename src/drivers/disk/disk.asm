@@ -20,7 +20,7 @@ DISK_COMPLETION         equ -completion_size
 ;   OUT   rdx  behind its last entry
 ;   USES  rax rcx rdi rbx rbp, and r10
 ;
-; IN    r8 device, esi ring, rdx ops, ecx count
+; IN    r8 device, rsi ring, rdx ops, ecx count
 ; OUT   rdx  behind the last entry taken     r9  slots that are free now     rsi, r8, r10, r11 as the driver has them
 disk_operations:
                 pop     rdi

@@ -3,9 +3,9 @@
 ; A queue's memory comes from the program:
 ;
 ;     0       submission queue     128 commands of 64 bytes
-;     8,192   completion queue     128 completions of 16 bytes
 ;     12,176  struct ring          the part of it that NVMe has
-;     12,288  slots                1,024 bytes for each operation in flight: its completion, should it succeed, and its
+;     12,288  completion queue     128 completions of 16 bytes: at the address that routines have
+;     14,336  slots                1,024 bytes for each operation in flight: its completion, should it succeed, and its
 ;                                  list of pages
 ;
 ; A queue has twice as many entries as operations can be in flight, so that it is never full. A command's identifier is its
@@ -99,20 +99,23 @@ NVME_FREE               equ ring.free_end       ; bits of the slots that are fre
 NVME_DOORBELL           equ ring.record         ; these in the order in which nvme_open fills them in
 NVME_NUMBER             equ ring.used
 NVME_SLOT_MASK          equ ring.used + 4       ; slots - 1
-NVME_MASK               equ ring.op             ; behind its MSI-X entry, which ends with the control word
 NVME_ARMED              equ ring.mask
 
 ; A queue's memory, from the address that routines have. A slot's completion is followed by the address of its operation's
 ; first page, and that by the list of the others.
 struc nvme_queue, -12288
 .commands:              resb NVME_DEPTH_MAX * 2 << NVME_COMMAND_SHIFT
-.completions:           resb NVME_DEPTH_MAX * 2 << COMPLETION_SHIFT
                         resb -$                 ; struct ring at the end
+.completions:           resb NVME_DEPTH_MAX * 2 << COMPLETION_SHIFT
 .slots:
 endstruc
 NVME_LIST               equ 8                   ; from the first page's address, where routines have a slot's
 NVME_QUEUE_BIT          equ 13                  ; of the bytes of .commands
-NVME_DEPTH_BYTES        equ 12288 / DEPTH_MIN + DISK_SLOT_BYTES        ; for the least depth, as for others
+NVME_DEPTH_BYTES        equ 2 * DISK_SLOT_BYTES         ; of the least depth that is room for both, in whole pages
+
+%if nvme_queue.slots - nvme_queue.commands + DEPTH_MIN * DISK_SLOT_BYTES > DEPTH_MIN * NVME_DEPTH_BYTES
+%error a queue of the least depth has no room for its slots
+%endif
 
 nvme_driver:                                    ; struct disk_driver
                 dw      nvme_open - core_start_phys, nvme_close - core_start_phys
@@ -130,8 +133,8 @@ nvme_start.none:
 nvme_start:
                 call    pci_use
                 movzx   r14d, word [rbx + pci_record.msix_count]
-                sub     r14d, 2
-                jb      .none
+                dec     r14d                    ; so many queues have one, at most
+                jle     .none
                 mov     rsi, [rbx + pci_record.bar]
                 mov     eax, [rbx + pci_record.bar_bytes]
                 shr     eax, NVME_REGISTERS_SHIFT
@@ -171,9 +174,9 @@ nvme_start:
                 mov     al, NVME_ADMIN_SET_FEATURES
                 call    nvme_command_boot
                 movzx   eax, dx                 ; submission queues - 1; of the other kind there are no fewer
+                inc     eax
                 cmp     eax, r14d
                 cmova   eax, r14d
-                inc     eax
                 xchg    eax, ecx                ; (from 0)
                 push    rcx
                 lea     edi, [rsi + 4]          ; (a list of none counts as one)
@@ -356,7 +359,7 @@ nvme_wait:
 ; USES  rcx rdx rsi rdi r9
 nvme_queues:
                 push    rax
-                lea     rsi, [r11 + nvme_queue.completions - nvme_queue.commands]
+                mov     rsi, r10
                 call    .one
                 pop     rdx
                 js      nvme_wait.done
@@ -440,16 +443,16 @@ nvme_open:
                 xor     eax, eax
                 rep     stosq
                 push    rdi                     ; the next queue's memory
+                lea     rdi, [r10 + NVME_FREE]
+                dec     rax
+                sub     ecx, ebp                ; (both from 0)
+                shr     rax, cl
+                stosq                           ; NVME_FREE
                 mov     edx, [r8 + device.queues]
                 inc     dword [r8 + device.queues]
                 lea     eax, [rdx + rdx]        ; the queue has two places there
                 mov     [r8 + device.rings + rax * 8], r10
                 add     edx, [r8 + nvme.first]
-                lea     rdi, [r10 + NVME_FREE]
-                sub     ecx, ebp                ; (from 0)
-                or      rax, -1
-                shr     rax, cl
-                stosq                           ; NVME_FREE
                 mov     rax, [rbx + nvme_controller.doorbells]
                 lea     rax, [rax + rdx * 8]
                 stosq                           ; NVME_DOORBELL
@@ -507,12 +510,11 @@ nvme_close:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi ring, rdx completions, ecx count
+; IN    r8 device, rsi ring, rdx completions, ecx count
 ; OUT   rax how many
 nvme_reap:
                 call    ring_begin
-                add     r11, rdx
-                shr     r11, 1                  ; completions have half the bytes of what ring_begin counts in
+                mov     r11d, ecx
                 call    nvme_disarm
                 mov     r10d, [rsi + ring.used_index]
                 jmp     .next
@@ -528,8 +530,8 @@ nvme_reap:
                 add     r10d, completion_size
                 btr     r10d, NVME_QUEUE_BIT - NVME_COMMAND_SHIFT + COMPLETION_SHIFT
 .next:
-                cmp     rdx, r11
-                jb      .completion
+                sub     r11d, 1
+                jae     .completion
 .done:
                 mov     cl, COMPLETION_SHIFT
                 push    4
@@ -548,7 +550,7 @@ nvme_end:
                 jmp     ring_end
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi ring, rdx ops, ecx count
+; IN    r8 device, rsi ring, rdx ops, ecx count
 ; OUT   rax as disk_submit
 nvme_submit:
                 movlps  xmm1, [r8 + nvme.read]
@@ -603,7 +605,7 @@ nvme_submit:
                 btr     r10d, NVME_QUEUE_BIT - 1
                 ret
 .flush:
-                and     dword [rbx + nvme_command.cdw12], 0
+                inc     dword [rbx + nvme_command.cdw12]        ; no blocks
                 jmp     .queued
 .zero:
                 dec     byte [rbx + nvme_command.opcode]        ; NVME_ZERO
@@ -613,10 +615,11 @@ nvme_submit:
                 cmp     byte [rdx + disk_op.kind], disk_zero
                 je      .zero
                 mov     [rbx + nvme_command.prp1], rdi  ; one range: no attributes, blocks, the first block
-                mov     eax, [rbx + nvme_command.cdw12]
+                xor     eax, eax
+                stosd
+                xchg    [rbx + nvme_command.cdw12], eax
                 inc     eax
-                shl     rax, 32
-                stosq
+                stosd
                 xor     eax, eax
                 xchg    [rbx + nvme_command.cdw10], rax ; ranges - 1, and cdw11
                 mov     byte [rbx + nvme_command.cdw11], NVME_DISCARD_BIT
@@ -630,17 +633,13 @@ nvme_submit:
 ; a completion comes before the entry is unmasked, before the look at the queue or after it: it is seen here or
 ; interrupts. One that was polled while the entry was masked may interrupt too, once and for nothing.
 ;
-; IN    r8 device, esi ring
+; IN    r8 device, rsi ring
 ; OUT   rax 0, or 1, or -unsupported
 ; USES  scratch but r8
 nvme_arm:
-                mov     rsi, [r8 + device.rings + rsi * 8]
                 mov     edi, [rsi + NVME_NUMBER]
                 call    ring_route
-                je      .routed
-                mov     [rsi + NVME_MASK], rdi
-.routed:
-                mov     rdi, [rsi + NVME_MASK]
+                mov     rdi, [rsi + ring.entry_end]
                 xor     eax, eax
                 mov     [rdi - 4], eax
                 mov     byte [rsi + NVME_ARMED], 1
@@ -653,7 +652,7 @@ nvme_arm:
 nvme_disarm:
                 shr     byte [rsi + NVME_ARMED], 1
                 jnc     .done
-                mov     rdi, [rsi + NVME_MASK]
+                mov     rdi, [rsi + ring.entry_end]
                 or      dword [rdi - 4], 1
 .done:
                 ret
