@@ -31,10 +31,13 @@ struc ring, -112                                ; the first nine in the order in
 endstruc
 
 ; -----------------------------------------------------------------------------
-; Ends what ring_begin began: the result is how many entries were dealt with.
+; Ends what ring_begin began: the result is how many entries were dealt with. ring_end_slots also stores r9 as free_end, all
+; 64 bits of it, which are free slots then (src/drivers/disk/disk.asm).
 ;
 ; IN    rdx behind the last entry, cl bytes of an entry, as a power of two
 ; OUT   rax
+ring_end_slots:
+                mov     [rsi + ring.free_end], r9
 ring_end:
                 pop     rax
                 sub     edx, eax

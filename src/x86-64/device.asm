@@ -350,11 +350,14 @@ device_add:
                 ret                             ; (and has cleared CF)
 
 ; -----------------------------------------------------------------------------
-; Writes the fields that end both kinds of record: queue_max, depth_max, depth_bytes, interrupts.
+; Writes the fields that end both kinds of record: queue_max, depth_max, depth_bytes, interrupts. device_limits_first is for
+; a device whose first interrupt stands for all.
 ;
 ; IN    rdi  queue_max     eax  its value, of which DEVICE_QUEUES_MAX count     ecx  depth_max     edx  depth_bytes
 ;       esi  entry of an interrupt, as irq_route takes it     r12  pci_record
 ; USES  scratch
+device_limits_first:
+                xor     esi, esi
 device_limits:
                 cmp     eax, DEVICE_QUEUES_MAX
                 jbe     .queues

@@ -279,8 +279,7 @@ ahci_probe:
                 push    1                       ; queue_max
                 pop     rax
                 mov     edx, AHCI_TABLE_BYTES
-                xor     esi, esi                ; the controller's one message
-                call    device_limits
+                call    device_limits_first     ; the controller's one message
                 inc     dword [VAR(info + machine_info.disks + list.count)]
 .none:
                 ret
@@ -529,7 +528,6 @@ ahci_reap:
 ; IN    rsi  ring     rbp  port     r9  free slots; on the stack what ring_end takes in cl, and what it takes off
 ; OUT   as ring_end
 ahci_issue:
-                mov     [STATE(free)], r9
                 mov     ecx, [STATE(ready)]
                 mov     eax, [STATE(issued)]
                 mov     edi, ecx
@@ -549,7 +547,7 @@ ahci_issue:
                 mov     [rbp + PORT_CI], ecx
 .done:
                 pop     rcx
-                jmp     ring_end
+                jmp     ring_end_slots
 
 ; -----------------------------------------------------------------------------
 ; Lets a port interrupt this core. A controller has one message or line for all its disks, and each may have another core

@@ -90,7 +90,8 @@ endstruc
 ; The driver's part of struct device, and of struct ring
 struc nvme
                         resb device.own
-.controller:            resq 1
+.controller:            resd 1
+                        resd 1
 .read:                  resd 1                  ; first 8 bytes of a read command, but for the slot's number
 .namespace:             resd 1
 .first:                 resd 1                  ; its first queue
@@ -213,32 +214,27 @@ nvme_start:
                 lea     edi, [VAR(info + machine_info.disks)]
                 push    rbx
                 call    device_add
-                pop     rax                     ; the controller
+                pop     rdx                     ; the controller
+                lea     edi, [rsi + disk_record.features]
                 pop     rsi
                 jc      .registered
-                inc     dword [rdi + list.count]
+                inc     dword [VAR(info + machine_info.disks + list.count)]
                 mov     dword [rbx + device.driver], nvme_driver
-                lea     edi, [rbx + device.own]
-                stosq                           ; controller
-                xchg    eax, edx
-                mov     eax, NVME_ID_MARK << 16 | NVME_READ
-                stosd                           ; read
+                mov     [rbx + nvme.controller], edx
+                mov     dword [rbx + nvme.read], NVME_ID_MARK << 16 | NVME_READ
+                mov     [rbx + nvme.first], r13d
                 mov     eax, [r15]
-                stosd                           ; namespace
-                mov     eax, r13d
-                stosd                           ; first
-                mov     edi, [rbx + device.record]
-                scasd                           ; (over the function)
+                mov     [rbx + nvme.namespace], eax
                 mov     ebx, edx
                 mov     edx, NVME_CONTROLLER_PHYS + 512
-                mov     al, [rdx + 525 - 512]   ; volatile write cache; (eax was a queue's number)
+                movzx   eax, byte [rdx + 520 - 512]     ; optional commands
+                and     al, disk_can_zero | disk_can_discard
+                test    byte [rdx + 525 - 512], 1
+                jz      .no_cache
+                or      al, disk_write_cache
+.no_cache:
                 shr     byte [rsi + 99], 1      ; write protected
-                adc     al, al                  ; disk_write_cache, disk_read_only
-                xor     al, [rdx + 520 - 512]   ; optional commands
-                and     al, 3
-                xor     al, [rdx + 520 - 512]
-                and     al, disk_can_zero | disk_can_discard | 3
-                or      al, disk_pages
+                adc     al, disk_pages          ; and disk_read_only
                 stosd
                 movsq                           ; blocks
                 push    1
@@ -276,8 +272,7 @@ nvme_start:
                 mov     cl, NVME_DEPTH_MAX
                 cdq
                 mov     dh, NVME_DEPTH_BYTES >> 8
-                xor     esi, esi                ; the admin queue's, which so may wake this core for nothing; MSI-X is on now
-                call    device_limits
+                call    device_limits_first     ; the admin queue's, which so may wake this core for nothing; MSI-X is on now
                 add     r13d, r14d
                 jmp     .next
 
@@ -539,7 +534,6 @@ nvme_reap:
 
 ; Ends a call on a queue. IN r9 free slots, r10d where its tail (edi 0) or head (edi 4) is now, in units of cl, as ring_end
 nvme_end:
-                mov     [rsi + NVME_FREE], r9
                 cmp     r10d, [rsi + rdi + ring.avail_index]
                 mov     [rsi + rdi + ring.avail_index], r10d    ; or used_index
                 je      .none
@@ -547,7 +541,7 @@ nvme_end:
                 mov     rax, [rsi + NVME_DOORBELL]
                 mov     [rax + rdi], r10d
 .none:
-                jmp     ring_end
+                jmp     ring_end_slots
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, rsi ring, rdx ops, ecx count
