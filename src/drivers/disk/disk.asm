@@ -166,7 +166,7 @@ disk_check:
                 mov     eax, [r8 + disk_record.bytes_max]
                 cmp     rax, rdi
                 jb      .range
-                mov     rax, rdi
+                mov     eax, edi
                 bsf     ecx, [r8 + disk_record.block_bytes]
                 ror     rax, cl                 ; bytes that are no whole blocks make more than any disk has
                 mov     rcx, [r8 + disk_record.blocks]

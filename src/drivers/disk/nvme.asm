@@ -112,7 +112,8 @@ struc nvme_queue, -12288
 endstruc
 NVME_LIST               equ 8                   ; from the first page's address, where routines have a slot's
 NVME_QUEUE_BIT          equ 13                  ; of the bytes of .commands
-NVME_DEPTH_BYTES        equ 2 * DISK_SLOT_BYTES         ; of the least depth that is room for both, in whole pages
+NVME_DEPTH_SHIFT        equ DISK_SLOT_SHIFT + 1 ; of the least depth that is room for all of it, in whole pages
+NVME_DEPTH_BYTES        equ 1 << NVME_DEPTH_SHIFT
 
 %if nvme_queue.slots - nvme_queue.commands + DEPTH_MIN * DISK_SLOT_BYTES > DEPTH_MIN * NVME_DEPTH_BYTES
 %error a queue of the least depth has no room for its slots
@@ -433,7 +434,8 @@ nvme_open:
 .queue:
                 push    rsi
                 lea     r10, [r11 - nvme_queue]
-                imul    ecx, ebp, NVME_DEPTH_BYTES / 8
+                mov     ecx, ebp
+                shl     ecx, NVME_DEPTH_SHIFT - 3
                 mov     rdi, r11
                 xor     eax, eax
                 rep     stosq
