@@ -198,7 +198,7 @@ ahci_probe:
                 mov     dword [rbx + device.driver], ahci_driver
                 mov     [rbx + ahci.port], esi
                 mov     eax, ebx
-                sub     eax, -AHCI_RING
+                sub     eax, -AHCI_RING         ; (128, which as a signed byte there is only negative)
                 mov     [rbx + device.rings], eax
                 mov     r8d, ebx
                 call    ahci_halt
