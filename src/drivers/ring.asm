@@ -14,7 +14,8 @@ struc ring, -128                                ; the first nine in the order in
 .desc:                  resq 1                  ; descriptors
 .slots:                 resq 1                  ; what the driver notes of each operation in flight
 .doorbell:              resq 1
-.op:                    resq 1                  ; the entry that the operation begins with which is being built
+.op:                                            ; the entry that the operation begins with which is being built; of a disk
+.entry_end:             resq 1                  ; whose driver does not build so: what ring_route found
 .stack:                 resq 1                  ; rsp in the call
 .avail_index:           resd 1
 .used_index:            resd 1
@@ -32,10 +33,13 @@ struc ring, -128                                ; the first nine in the order in
 endstruc
 
 ; -----------------------------------------------------------------------------
-; Ends what ring_begin began: the result is how many entries were dealt with.
+; Ends what ring_begin began: the result is how many entries were dealt with. ring_end_slots also stores r9 as free_end, all
+; 64 bits of it, which are free slots then (src/drivers/disk/disk.asm).
 ;
 ; IN    rdx behind the last entry, cl bytes of an entry, as a power of two
 ; OUT   rax
+ring_end_slots:
+                mov     [rsi + ring.free_end], r9
 ring_end:
                 pop     rax
                 sub     edx, eax
@@ -48,7 +52,7 @@ ring_end:
 ; -----------------------------------------------------------------------------
 ; Begins a call on a ring: the registers that its routines share.
 ;
-; IN    r8 device, esi ring, rdx entries, ecx count
+; IN    r8 device, rsi ring, rdx entries, ecx count
 ; OUT   rsi ring, r9d free_end and in the upper half number, r10d avail_index, rbx descriptors, rbp slots, r11 end of the entries
 ;       three registers on the stack, for ring_end to take off
 ; USES  rax
@@ -57,7 +61,6 @@ ring_begin:
                 push    rbx
                 push    rbp
                 push    rdx
-                mov     rsi, [r8 + device.rings + rsi * 8]
                 mov     [rsi + ring.stack], rsp
                 mov     rbx, [rsi + ring.desc]
                 mov     rbp, [rsi + ring.slots]
@@ -73,7 +76,7 @@ ring_begin:
 ; cannot be.
 ;
 ; IN    r8 device, rsi ring, edi MSI-X entry, or what else irq_route takes
-; OUT   ZF set: it did already, or over a line; else rdi behind the MSI-X entry, which may interrupt now
+; OUT   ring.entry_end, unless it did already or there is none: behind the MSI-X entry, which may interrupt now
 ; USES  rax rcx rdx rdi r9 to r11
 ring_route:
                 xor     eax, eax
@@ -98,7 +101,7 @@ ring_route:
                 test    eax, eax
                 js      .unsupported
                 mov     [rsi + ring.routed_core], ecx
-                inc     eax                     ; (clears ZF)
+                mov     [rsi + ring.entry_end], rdi
 .done:
                 ret
 .unsupported:

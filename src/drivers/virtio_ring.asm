@@ -5,11 +5,10 @@
 ; -----------------------------------------------------------------------------
 ; Lets a ring interrupt this core, unless work is there already.
 ;
-; IN    r8 device, esi ring
+; IN    r8 device, rsi ring
 ; OUT   rax 0, or 1, or -unsupported
 ; USES  scratch but r8
 virtio_arm:
-                mov     rsi, [r8 + device.rings + rsi * 8]
                 mov     edi, [rsi + ring.number]
                 mov     rax, [r8 + virtio.isr]
                 test    rax, rax
@@ -48,7 +47,7 @@ virtio_arm:
 ; -----------------------------------------------------------------------------
 ; Returns finished operations and disarms the ring.
 ;
-; IN    r8 device, esi ring, rdx completions, from a receive ring frames, ecx count
+; IN    r8 device, rsi ring, rdx completions, from a receive ring frames, ecx count
 ; OUT   rax how many
 virtio_reap:
                 call    ring_begin

@@ -1,7 +1,7 @@
 ; NIC and disk calls: they check what every device needs checked, and go to the driver through its table.
 ;
-; Drivers get the device in r8 and a ring in esi: a queue's receive ring, or its only one, is 2 * queue, its transmit
-; ring the next. They return as the call does and keep the rules of System V, but open keeps r8 and may change rbx, rbp.
+; Drivers get the device in r8 and a ring in rsi: a queue's receive ring, or its only one, is device.rings[2 * queue], its
+; transmit ring the next. They return as the call does and keep the rules of System V, but open keeps r8 and may change rbx, rbp.
 
 DEVICE_MAX          equ 16
 DEVICE_QUEUES_MAX   equ 127
@@ -23,9 +23,9 @@ endstruc
 struc nic_driver            ; offsets of routines in the core
 .open:          resw 1      ; esi queues, edx depth, rcx memory, r11d -1: for long frames too, 0: not
 .close:         resw 1
-.post:          resw 1      ; esi ring, rdx frames, ecx count
+.post:          resw 1      ; rsi ring, rdx frames, ecx count
 .reap:          resw 1
-.arm:           resw 1      ; esi ring
+.arm:           resw 1      ; rsi ring
 .link:          resw 1
 endstruc
 
@@ -207,7 +207,7 @@ nic_arm:
 ; Checks what the calls on a device have in common, and goes to the driver's routine.
 ;
 ; IN    edi device, esi queue, rdx array; on the stack which routine, and flags
-; OUT   r8 device, esi ring, rdx and rcx kept; for open r9 what was in r8, r10d bytes of the device's record
+; OUT   r8 device, rsi ring, rdx and rcx kept; for open r9 what was in r8, r10d bytes of the device's record
 disk_call:
                 mov     eax, info + machine_info.disks
                 jmp     device_call
@@ -228,6 +228,7 @@ device_call:
                 jae     .no_queue
                 shr     edi, 1                  ; TRANSMIT
                 adc     esi, esi
+                mov     rsi, [r8 + device.rings + rsi * 8]      ; (of no use to close and link)
                 shr     edi, 1                  ; WITH_ARRAY
                 jnc     .go
                 test    rdx, rdx
@@ -343,11 +344,14 @@ device_add:
                 ret                             ; (and has cleared CF)
 
 ; -----------------------------------------------------------------------------
-; Writes the fields that end both kinds of record: queue_max, depth_max, depth_bytes, interrupts.
+; Writes the fields that end both kinds of record: queue_max, depth_max, depth_bytes, interrupts. device_limits_first is for
+; a device whose first interrupt stands for all.
 ;
 ; IN    rdi  queue_max     eax  its value, of which DEVICE_QUEUES_MAX count     ecx  depth_max     edx  depth_bytes
 ;       esi  entry of an interrupt, as irq_route takes it     r12  pci_record
 ; USES  scratch
+device_limits_first:
+                xor     esi, esi
 device_limits:
                 cmp     eax, DEVICE_QUEUES_MAX
                 jbe     .queues

@@ -91,8 +91,9 @@ struc prd
                         resd 1
 .bytes:                 resd 1                  ; - 1
 endstruc
-AHCI_TABLE_SHIFT        equ 10
-AHCI_TABLE_BYTES        equ 1 << AHCI_TABLE_SHIFT
+AHCI_COMPLETED          equ command_table.completion + completion_size
+AHCI_TABLE_SHIFT        equ DISK_SLOT_SHIFT
+AHCI_TABLE_BYTES        equ DISK_SLOT_BYTES
 AHCI_ENTRY_MAX          equ (AHCI_TABLE_BYTES - command_table_size) / prd_size
 AHCI_BYTES_MAX          equ 0x400000            ; of an entry (§4.2.3.3), and so of an operation
 
@@ -108,17 +109,19 @@ IDENTIFY_WORD           equ 2 * 91              ; words 27 to 118 are in reach o
 ; ring lies here too: ahci_ring is where it takes that ring to be.
 struc ahci
                         resb device.own
-.tables:                resq 1                  ; as ring.desc: rbx
-.port:                  resq 1                  ; as ring.slots: rbp; registers
+.free:                  resq 1                  ; as ring.free_end: r9
 .ready:                 resd 1                  ; bits of slots, see above
 .issued:                resd 1
 .finished:              resd 1
 .failed:                resd 1                  ; of the finished ones
-                        resq 1                  ; ring.stack
-.free:                  resd 1                  ; as ring.avail_index: r10d
-                        resd 1
-.routed:                resd 1                  ; as ring.routed_core
+.tables:                resq 1                  ; as ring.desc: rbx
+.port:                  resq 1                  ; as ring.slots: rbp; registers
 .plain:                 resd 1                  ; of the ready and issued ones
+                        resd 1
+                        resq 1                  ; ring.entry_end
+                        resq 1                  ; ring.stack
+                        resq 1
+.routed:                resd 1                  ; as ring.routed_core
                         resb device.rings + 16 - $
                         resb 0x100 - $
 .fis:                   resb 256                ; received
@@ -127,9 +130,9 @@ struc ahci
 .table:                 resb 128                ; IDENTIFY's; its PRDT is the list's first entry, its command slot 1
 .list:                  resb 32 * command_header_size
 endstruc
-AHCI_RING               equ device.record - ring.record
+AHCI_RING               equ ahci.free - ring.free_end
 %define STATE(field)    rsi + ahci. %+ field - AHCI_RING
-%if ahci.tables - AHCI_RING != ring.desc || ahci.port - AHCI_RING != ring.slots || ahci.free - AHCI_RING != ring.avail_index
+%if ahci.tables - AHCI_RING != ring.desc || ahci.port - AHCI_RING != ring.slots || ahci.free - AHCI_RING != ring.free_end
 %error the fields are not where ring_begin takes them from
 %endif
 %if ahci.routed - AHCI_RING != ring.routed_core || ahci.fis != 0x100
@@ -194,7 +197,8 @@ ahci_probe:
                 rep     stosd
                 mov     dword [rbx + device.driver], ahci_driver
                 mov     [rbx + ahci.port], esi
-                lea     eax, [rbx + AHCI_RING]
+                mov     eax, ebx
+                sub     eax, -AHCI_RING         ; (128, which as a signed byte there is only negative)
                 mov     [rbx + device.rings], eax
                 mov     r8d, ebx
                 call    ahci_halt
@@ -275,8 +279,7 @@ ahci_probe:
                 push    1                       ; queue_max
                 pop     rax
                 mov     edx, AHCI_TABLE_BYTES
-                xor     esi, esi                ; the controller's one message
-                call    device_limits
+                call    device_limits_first     ; the controller's one message
                 inc     dword [VAR(info + machine_info.disks + list.count)]
 .none:
                 ret
@@ -310,8 +313,9 @@ ahci_stop:
 ; OUT   rax  as disk_open
 ; USES  all but r8 r12 to r15
 ahci_open:
+                lea     rax, [rcx + AHCI_COMPLETED]
+                mov     [r8 + ahci.tables], rax
                 mov     rdi, rcx
-                mov     [r8 + ahci.tables], rdi
                 lea     esi, [r8 + ahci.list + command_header.table]
                 xor     ecx, ecx
                 xor     ebp, ebp
@@ -327,7 +331,7 @@ ahci_open:
                 adc     ebp, ebp                ; as many bits as there are slots
                 dec     edx
                 jnz     .slot
-                mov     [r8 + ahci.free], ebp
+                mov     [r8 + ahci.free], rbp
 
 ; -----------------------------------------------------------------------------
 ; Ends all commands of a port and starts it anew.
@@ -389,48 +393,14 @@ ahci_wait_for:
                 jmp     device_wait
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi ring, rdx ops, ecx count
+; IN    r8 device, rsi ring, rdx ops, ecx count
 ; OUT   rax  as disk_submit
 ahci_submit:
-                call    ring_begin
-                mov     r8d, [r8 + device.record]
-                jmp     .op
-.end:
-                mov     ebp, [STATE(port)]
-                mov     eax, [STATE(free)]
-                xor     eax, r10d
-                or      [STATE(ready)], eax
-                push    ENTRY_SHIFT
-                jmp     ahci_issue
-.op:
-                cmp     rdx, r11
-                jae     .end
-                bsf     ebp, r10d               ; the slot
-                jz      .end
-                call    disk_check
-                jnc     .good
-.refused:                                       ; nothing is ready that was not before
-                pop     rdx
-                pop     rbp
-                pop     rbx
-                ret
-.range:
-                push    -error_range
-                pop     rax
-                jmp     .refused
-.good:
-                btr     r10d, ebp
-                cmp     byte [rdx + disk_op.kind], disk_write
-                sbb     ecx, ecx                ; all ones for a read
-                and     ecx, edi
-                shl     rcx, 32
-                mov     edi, ebp
-                shl     edi, AHCI_TABLE_SHIFT
-                add     rdi, rbx
-                mov     [rdi + command_table.completion + completion.status], rcx       ; and bytes
+                call    disk_operations
+                jmp     short .end
+.operation:
+                sub     rdi, AHCI_COMPLETED
                 xchg    eax, ecx                ; blocks
-                push    qword [rdx + disk_op.cookie]
-                pop     qword [rdi + command_table.completion + completion.cookie]
                 movzx   eax, byte [rdx + disk_op.kind]
                 push    rax
                 btr     [STATE(plain)], ebp
@@ -461,21 +431,28 @@ ahci_submit:
                 dec     eax
                 stosd
                 test    al, 1
-                jz      .range                  ; no even length
+                jz      disk_range              ; no even length
                 add     rdx, disk_op_size
                 cmp     byte [rdx - disk_op_size + disk_op.flags], 0
                 jne     .entry
-                shl     edi, 32 - AHCI_TABLE_SHIFT
+                shl     edi, 32 - AHCI_TABLE_SHIFT      ; (tables lie at multiples of their size)
                 shr     edi, 32 - AHCI_TABLE_SHIFT - 12         ; bytes up to here, as 16ths in the upper half
                 shl     ecx, HEADER_WRITE_SHIFT
                 lea     eax, [rdi + rcx + HEADER_FIS - (command_table_size << 12)]
                 shl     ebp, 5                  ; command_header_size
                 mov     [STATE(list) + rbp + command_header.flags], eax
-                jmp     .op
+                ret
 .flush:                                         ; its blocks are 0
                 mov     eax, FIS_COMMAND | ATA_FLUSH << 16
                 bts     [STATE(plain)], ebp
                 jmp     .fis
+.end:
+                mov     ebp, [STATE(port)]
+                mov     eax, [STATE(free)]
+                xor     eax, r9d
+                or      [STATE(ready)], eax
+                push    ENTRY_SHIFT
+                jmp     ahci_issue
 
 ; -----------------------------------------------------------------------------
 ; Finds out which operations are finished. If there was an error, all that were issued have failed, and the port is started
@@ -521,45 +498,36 @@ ahci_poll:
 ; -----------------------------------------------------------------------------
 ; Returns finished operations, disarms the port, and issues what had to wait for them.
 ;
-; IN    r8 device, esi ring, rdx completions, ecx count
+; IN    r8 device, rsi ring, rdx completions, ecx count
 ; OUT   rax how many
 ahci_reap:
                 call    ring_begin
-                add     r11, rdx
-                shr     r11, 1                  ; completions have half the bytes of what ring_begin counts in
+                mov     r11d, ecx
                 and     dword [rbp + PORT_IE], 0
                 call    ahci_poll
-                mov     ecx, [STATE(finished)]
+                mov     r9, [STATE(free)]       ; (which that may have changed)
+                mov     r10d, [STATE(finished)]
 .next:
-                cmp     rdx, r11
-                jae     .done
-                bsf     edi, ecx
+                sub     r11d, 1
+                jb      .done
+                bsf     eax, r10d
                 jz      .done
-                btr     ecx, edi
-                bts     r10d, edi
-                bt      [STATE(failed)], edi
-                sbb     eax, eax
-                shl     edi, AHCI_TABLE_SHIFT
-                movups  xmm0, [rbx + rdi + command_table.completion]
-                movups  [rdx], xmm0
-                and     eax, -error_io
-                jz      .good
-                mov     [rdx + completion.status], rax          ; and no bytes
-.good:
-                add     rdx, completion_size
+                btr     r10d, eax
+                bt      [STATE(failed)], eax
+                sbb     ecx, ecx
+                call    disk_complete
                 jmp     .next
 .done:
-                mov     [STATE(finished)], ecx
-                and     [STATE(failed)], ecx
+                mov     [STATE(finished)], r10d
+                and     [STATE(failed)], r10d
                 push    COMPLETION_SHIFT
 
 ; -----------------------------------------------------------------------------
 ; Issues what is ready and may go, and ends a call on a ring.
 ;
-; IN    rsi  ring     rbp  port     r10d  free slots; on the stack what ring_end takes in cl, and what it takes off
+; IN    rsi  ring     rbp  port     r9  free slots; on the stack what ring_end takes in cl, and what it takes off
 ; OUT   as ring_end
 ahci_issue:
-                mov     [STATE(free)], r10d
                 mov     ecx, [STATE(ready)]
                 mov     eax, [STATE(issued)]
                 mov     edi, ecx
@@ -579,7 +547,7 @@ ahci_issue:
                 mov     [rbp + PORT_CI], ecx
 .done:
                 pop     rcx
-                jmp     ring_end
+                jmp     ring_end_slots
 
 ; -----------------------------------------------------------------------------
 ; Lets a port interrupt this core. A controller has one message or line for all its disks, and each may have another core
@@ -589,10 +557,9 @@ ahci_issue:
 ; that is seen, and one that ends later interrupts. HBA_IS is a latch, which keeps what ports want that are disarmed
 ; meanwhile: it is cleared too, and what other ports want now sets it again (§10.7.2).
 ;
-; IN    r8 device
+; IN    r8 device, rsi ring
 ; OUT   rax 0, or 1, or -unsupported
 ahci_arm:
-                lea     esi, [r8 + AHCI_RING]
                 mov     edx, [STATE(port)]
                 mov     byte [rdx + PORT_IS], PORT_IS_FIS
                 and     dx, -HBA_BYTES

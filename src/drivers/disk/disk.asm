@@ -1,4 +1,89 @@
-; Disks: what every driver has to check of an operation, whatever a program passes.
+; Disks: what every driver has to check of an operation, whatever a program passes; and what those have in common whose
+; rings have a mask of free slots, NVMe and AHCI.
+;
+; A slot is what such a driver keeps of an operation in flight: DISK_SLOT_BYTES in the program's memory, with the completion
+; that the program gets should the operation succeed. ring.desc is the address behind that of slot 0, and the bits of r9,
+; which ring_begin has from ring.free_end, are the slots that are free.
+
+DISK_SLOT_SHIFT         equ 10
+DISK_SLOT_BYTES         equ 1 << DISK_SLOT_SHIFT
+DISK_COMPLETION         equ -completion_size
+
+; -----------------------------------------------------------------------------
+; Takes a submit call's operations one after the other, as long as slots are free: checks them, fills in their completions,
+; and has the driver build them. Then it returns, with what ring_end takes off on the stack; if one is refused, from the
+; submit call itself, and nothing of what was built is to count.
+;
+; The two bytes behind the call are the jump to where the driver goes on. Behind them is what builds an operation, a routine:
+;   IN    rdx  first entry     ebp  slot     rdi  behind its completion     eax  blocks     r8  disk_record
+;         flags  of the comparison of its kind with disk_write     rsi, r9 to r11 as from ring_begin
+;   OUT   rdx  behind its last entry
+;   USES  rax rcx rdi rbx rbp, and r10
+;
+; IN    r8 device, rsi ring, rdx ops, ecx count
+; OUT   rdx  behind the last entry taken     r9  slots that are free now     rsi, r8, r10, r11 as the driver has them
+disk_operations:
+                pop     rdi
+                call    ring_begin
+                mov     r8, [r8 + device.record]
+                push    rdi
+                add     edi, 2
+                push    rdi
+                jmp     .next
+.operation:
+                call    disk_check
+                jc      disk_refused
+                btr     r9, rbp
+                mov     ecx, edi
+                imul    edi, ebp, DISK_SLOT_BYTES
+                add     rdi, [rsi + ring.desc]
+                cmp     byte [rdx + disk_op.kind], disk_write
+                jb      .read
+                mov     ecx, 0                  ; (leaves the flags)
+.read:
+                mov     [rdi + DISK_COMPLETION + completion.bytes], ecx
+                push    qword [rdx + disk_op.cookie]
+                pop     qword [rdi + DISK_COMPLETION + completion.cookie]
+                call    [rsp]
+.next:
+                cmp     rdx, r11
+                jae     .end
+                bsf     rbp, r9
+                jnz     .operation
+.end:
+                pop     rax
+                ret
+
+; Ends a submit call with an error, rax, from anywhere in it; disk_range with that.
+disk_range:
+                push    -error_range
+                pop     rax
+disk_refused:
+                mov     rsp, [rsi + ring.stack]
+                pop     rdx
+                pop     rbp
+                pop     rbx
+                ret
+
+; -----------------------------------------------------------------------------
+; Returns the completion of a finished operation, unless there is none in flight in its slot, which is free then.
+;
+; IN    eax  slot     rcx  0: it has succeeded     rdx  where     rsi, rbx, r9 as from ring_begin
+; OUT   rdx  behind it
+; USES  rax xmm0
+disk_complete:
+                bts     r9, rax
+                jc      .done                   ; not to be believed
+                shl     eax, DISK_SLOT_SHIFT
+                movups  xmm0, [rbx + rax + DISK_COMPLETION]
+                movups  [rdx], xmm0
+                jrcxz   .good
+                or      dword [rdx + completion.status], -error_io
+                and     dword [rdx + completion.bytes], 0
+.good:
+                add     rdx, completion_size
+.done:
+                ret
 
 ; -----------------------------------------------------------------------------
 ; Checks the operation at the front, as disk_submit promises: kind, flags, addresses, whole blocks inside the disk, and
@@ -12,10 +97,9 @@
 ;       or CF set and rax  -range, -pointer, -unsupported
 ; USES  rcx
 disk_check:
-                movzx   eax, byte [rdx + disk_op.kind]
                 mov     rcx, rdx
                 xor     edi, edi                ; bytes
-                cmp     al, disk_write
+                cmp     byte [rdx + disk_op.kind], disk_write
                 jb      .entry
                 jne     .special
                 test    byte [r8 + disk_record.features], disk_read_only
@@ -55,6 +139,7 @@ disk_check:
                 stc
                 ret
 .special:
+                mov     al, [rdx + disk_op.kind]
                 cmp     [rdx + disk_op.flags], dil
                 jne     .range
                 cmp     al, disk_flush
@@ -81,7 +166,7 @@ disk_check:
                 mov     eax, [r8 + disk_record.bytes_max]
                 cmp     rax, rdi
                 jb      .range
-                mov     rax, rdi
+                mov     eax, edi
                 bsf     ecx, [r8 + disk_record.block_bytes]
                 ror     rax, cl                 ; bytes that are no whole blocks make more than any disk has
                 mov     rcx, [r8 + disk_record.blocks]

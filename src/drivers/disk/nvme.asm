@@ -3,9 +3,9 @@
 ; A queue's memory comes from the program:
 ;
 ;     0       submission queue     128 commands of 64 bytes
-;     8,192   completion queue     128 completions of 16 bytes
-;     12,200  struct ring          the part of it that NVMe has
-;     12,288  slots                512 bytes for each operation in flight: its completion, should it succeed, and its
+;     12,176  struct ring          the part of it that NVMe has
+;     12,288  completion queue     128 completions of 16 bytes: at the address that routines have
+;     14,336  slots                1,024 bytes for each operation in flight: its completion, should it succeed, and its
 ;                                  list of pages
 ;
 ; A queue has twice as many entries as operations can be in flight, so that it is never full. A command's identifier is its
@@ -29,15 +29,12 @@ NVME_ADMIN_OTHER        equ 4
 NVME_ADMIN_IDENTIFY     equ 6
 NVME_ADMIN_SET_FEATURES equ 9
 NVME_FEATURE_QUEUES     equ 7
-NVME_FLUSH              equ 0
-NVME_WRITE              equ 1
 NVME_READ               equ 2
-NVME_ZERO               equ 8
-NVME_DISCARD            equ 9
+NVME_KIND               equ 9                   ; the bits that disk_write (1), disk_flush (0) and disk_discard (9) have in
+                                                ; common with their commands; disk_zero has one more than its command (8)
 NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
 NVME_DEPTH_MAX          equ 64
-NVME_SLOT_SHIFT         equ 9
-NVME_PAGES_MAX          equ ((1 << NVME_SLOT_SHIFT) - completion_size) / 8 - 1  ; of an operation, and the one it begins in
+NVME_PAGES_MAX          equ (DISK_SLOT_BYTES - completion_size) / 8 - 1  ; of an operation, and the one it begins in
 NVME_ID_MARK            equ 1 << 15
 NVME_STATUS_SHIFT       equ 17                  ; in the last dword of a completion
 NVME_NAMESPACE_PHYS     equ BOOT_DISK_PHYS      ; what it is asked for at boot, in the order of the numbers of that
@@ -93,7 +90,8 @@ endstruc
 ; The driver's part of struct device, and of struct ring
 struc nvme
                         resb device.own
-.controller:            resq 1
+.controller:            resd 1
+                        resd 1
 .read:                  resd 1                  ; first 8 bytes of a read command, but for the slot's number
 .namespace:             resd 1
 .first:                 resd 1                  ; its first queue
@@ -102,21 +100,24 @@ NVME_FREE               equ ring.free_end       ; bits of the slots that are fre
 NVME_DOORBELL           equ ring.record         ; these in the order in which nvme_open fills them in
 NVME_NUMBER             equ ring.used
 NVME_SLOT_MASK          equ ring.used + 4       ; slots - 1
-NVME_MASK               equ ring.op             ; behind its MSI-X entry, which ends with the control word
 NVME_ARMED              equ ring.mask
 
-; A queue's memory, from the address that routines have. A slot is reached from its list.
-struc nvme_queue, -(12288 + completion_size + 8)
+; A queue's memory, from the address that routines have. A slot's completion is followed by the address of its operation's
+; first page, and that by the list of the others.
+struc nvme_queue, -12288
 .commands:              resb NVME_DEPTH_MAX * 2 << NVME_COMMAND_SHIFT
+                        resb -$                 ; struct ring at the end
 .completions:           resb NVME_DEPTH_MAX * 2 << COMPLETION_SHIFT
-                        resb -$ - completion_size - 8   ; struct ring at the end
 .slots:
-.completion:            resb completion_size    ; of the first slot
-.first_page:            resq 1
-.list:
 endstruc
+NVME_LIST               equ 8                   ; from the first page's address, where routines have a slot's
 NVME_QUEUE_BIT          equ 13                  ; of the bytes of .commands
-NVME_DEPTH_BYTES        equ (12288 + (DEPTH_MIN << NVME_SLOT_SHIFT)) / DEPTH_MIN        ; for the least depth, as for others
+NVME_DEPTH_SHIFT        equ DISK_SLOT_SHIFT + 1 ; of the least depth that is room for all of it, in whole pages
+NVME_DEPTH_BYTES        equ 1 << NVME_DEPTH_SHIFT
+
+%if nvme_queue.slots - nvme_queue.commands + DEPTH_MIN * DISK_SLOT_BYTES > DEPTH_MIN * NVME_DEPTH_BYTES
+%error a queue of the least depth has no room for its slots
+%endif
 
 nvme_driver:                                    ; struct disk_driver
                 dw      nvme_open - core_start_phys, nvme_close - core_start_phys
@@ -134,8 +135,8 @@ nvme_start.none:
 nvme_start:
                 call    pci_use
                 movzx   r14d, word [rbx + pci_record.msix_count]
-                sub     r14d, 2
-                jb      .none
+                dec     r14d                    ; so many queues have one, at most
+                jle     .none
                 mov     rsi, [rbx + pci_record.bar]
                 mov     eax, [rbx + pci_record.bar_bytes]
                 shr     eax, NVME_REGISTERS_SHIFT
@@ -175,9 +176,9 @@ nvme_start:
                 mov     al, NVME_ADMIN_SET_FEATURES
                 call    nvme_command_boot
                 movzx   eax, dx                 ; submission queues - 1; of the other kind there are no fewer
+                inc     eax
                 cmp     eax, r14d
                 cmova   eax, r14d
-                inc     eax
                 xchg    eax, ecx                ; (from 0)
                 push    rcx
                 lea     edi, [rsi + 4]          ; (a list of none counts as one)
@@ -214,32 +215,27 @@ nvme_start:
                 lea     edi, [VAR(info + machine_info.disks)]
                 push    rbx
                 call    device_add
-                pop     rax                     ; the controller
+                pop     rdx                     ; the controller
+                lea     edi, [rsi + disk_record.features]
                 pop     rsi
                 jc      .registered
-                inc     dword [rdi + list.count]
+                inc     dword [VAR(info + machine_info.disks + list.count)]
                 mov     dword [rbx + device.driver], nvme_driver
-                lea     edi, [rbx + device.own]
-                stosq                           ; controller
-                xchg    eax, edx
-                mov     eax, NVME_ID_MARK << 16 | NVME_READ
-                stosd                           ; read
+                mov     [rbx + nvme.controller], edx
+                mov     dword [rbx + nvme.read], NVME_ID_MARK << 16 | NVME_READ
+                mov     [rbx + nvme.first], r13d
                 mov     eax, [r15]
-                stosd                           ; namespace
-                mov     eax, r13d
-                stosd                           ; first
-                mov     edi, [rbx + device.record]
-                scasd                           ; (over the function)
+                mov     [rbx + nvme.namespace], eax
                 mov     ebx, edx
                 mov     edx, NVME_CONTROLLER_PHYS + 512
-                mov     al, [rdx + 525 - 512]   ; volatile write cache; (eax was a queue's number)
+                movzx   eax, byte [rdx + 520 - 512]     ; optional commands
+                and     al, disk_can_zero | disk_can_discard
+                test    byte [rdx + 525 - 512], 1
+                jz      .no_cache
+                or      al, disk_write_cache
+.no_cache:
                 shr     byte [rsi + 99], 1      ; write protected
-                adc     al, al                  ; disk_write_cache, disk_read_only
-                xor     al, [rdx + 520 - 512]   ; optional commands
-                and     al, 3
-                xor     al, [rdx + 520 - 512]
-                and     al, disk_can_zero | disk_can_discard | 3
-                or      al, disk_pages
+                adc     al, disk_pages          ; and disk_read_only
                 stosd
                 movsq                           ; blocks
                 push    1
@@ -255,10 +251,9 @@ nvme_start:
                 mov     dh, NVME_CONTROLLER_PHYS >> 8 & 0xff
                 mov     cl, [rdx + 77]          ; pages of a transfer, as a power of two
                 dec     cl                      ; 0: any
-                cmp     cl, 5
+                cmp     cl, 6
                 jae     .bytes
-                push    2
-                pop     rax
+                mov     al, 2
                 shl     eax, cl
 .bytes:
                 shl     eax, 12
@@ -278,8 +273,7 @@ nvme_start:
                 mov     cl, NVME_DEPTH_MAX
                 cdq
                 mov     dh, NVME_DEPTH_BYTES >> 8
-                xor     esi, esi                ; the admin queue's, which so may wake this core for nothing; MSI-X is on now
-                call    device_limits
+                call    device_limits_first     ; the admin queue's, which so may wake this core for nothing; MSI-X is on now
                 add     r13d, r14d
                 jmp     .next
 
@@ -361,7 +355,7 @@ nvme_wait:
 ; USES  rcx rdx rsi rdi r9
 nvme_queues:
                 push    rax
-                lea     rsi, [r11 + nvme_queue.completions - nvme_queue.commands]
+                mov     rsi, r10
                 call    .one
                 pop     rdx
                 js      nvme_wait.done
@@ -440,21 +434,22 @@ nvme_open:
 .queue:
                 push    rsi
                 lea     r10, [r11 - nvme_queue]
-                imul    ecx, ebp, NVME_DEPTH_BYTES / 8
+                mov     ecx, ebp
+                shl     ecx, NVME_DEPTH_SHIFT - 3
                 mov     rdi, r11
                 xor     eax, eax
                 rep     stosq
                 push    rdi                     ; the next queue's memory
+                lea     rdi, [r10 + NVME_FREE]
+                dec     rax
+                sub     ecx, ebp                ; (both from 0)
+                shr     rax, cl
+                stosq                           ; NVME_FREE
                 mov     edx, [r8 + device.queues]
                 inc     dword [r8 + device.queues]
                 lea     eax, [rdx + rdx]        ; the queue has two places there
                 mov     [r8 + device.rings + rax * 8], r10
                 add     edx, [r8 + nvme.first]
-                lea     rdi, [r10 + NVME_FREE]
-                sub     ecx, ebp                ; (from 0)
-                or      rax, -1
-                shr     rax, cl
-                stosq                           ; NVME_FREE
                 mov     rax, [rbx + nvme_controller.doorbells]
                 lea     rax, [rax + rdx * 8]
                 stosq                           ; NVME_DOORBELL
@@ -462,7 +457,10 @@ nvme_open:
                 stosd                           ; NVME_NUMBER
                 lea     eax, [rbp - 1]
                 stosd                           ; NVME_SLOT_MASK
-                mov     al, NVME_ADMIN_CREATE
+                lea     rax, [r10 + nvme_queue.slots + completion_size]
+                stosq                           ; ring.desc
+                push    NVME_ADMIN_CREATE
+                pop     rax
                 call    nvme_queues
                 pop     r11
                 pop     rsi
@@ -509,37 +507,28 @@ nvme_close:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi ring, rdx completions, ecx count
+; IN    r8 device, rsi ring, rdx completions, ecx count
 ; OUT   rax how many
 nvme_reap:
                 call    ring_begin
+                mov     r11d, ecx
                 call    nvme_disarm
                 mov     r10d, [rsi + ring.used_index]
-.next:
-                cmp     rdx, r11
-                jae     .done
+                jmp     .next
+.completion:
                 lea     rdi, [rsi + r10 + nvme_queue.completions + nvme_completion.id]
                 mov     ecx, [rdi]
                 jrcxz   .done                   ; no new one
                 and     dword [rdi], 0
                 mov     eax, ecx
                 and     eax, [rsi + NVME_SLOT_MASK]
-                bts     r9, rax
-                jc      .skip                   ; it is not in flight: not to be believed
-                shl     eax, NVME_SLOT_SHIFT
-                movups  xmm0, [rsi + rax + nvme_queue.completion]
-                movups  [rdx], xmm0
                 shr     ecx, NVME_STATUS_SHIFT
-                jz      .good
-                or      dword [rdx + completion.status], -error_io
-                and     dword [rdx + completion.bytes], 0
-.good:
-                add     rdx, completion_size
-                sub     r11, disk_op_size - completion_size      ; which ring_begin has not counted in
-.skip:
+                call    disk_complete
                 add     r10d, completion_size
                 btr     r10d, NVME_QUEUE_BIT - NVME_COMMAND_SHIFT + COMPLETION_SHIFT
-                jmp     .next
+.next:
+                sub     r11d, 1
+                jae     .completion
 .done:
                 mov     cl, COMPLETION_SHIFT
                 push    4
@@ -547,7 +536,6 @@ nvme_reap:
 
 ; Ends a call on a queue. IN r9 free slots, r10d where its tail (edi 0) or head (edi 4) is now, in units of cl, as ring_end
 nvme_end:
-                mov     [rsi + NVME_FREE], r9
                 cmp     r10d, [rsi + rdi + ring.avail_index]
                 mov     [rsi + rdi + ring.avail_index], r10d    ; or used_index
                 je      .none
@@ -555,49 +543,30 @@ nvme_end:
                 mov     rax, [rsi + NVME_DOORBELL]
                 mov     [rax + rdi], r10d
 .none:
-                jmp     ring_end
+                jmp     ring_end_slots
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi ring, rdx ops, ecx count
+; IN    r8 device, rsi ring, rdx ops, ecx count
 ; OUT   rax as disk_submit
 nvme_submit:
-                call    ring_begin
                 movlps  xmm1, [r8 + nvme.read]
-                mov     r8, [r8 + device.record]
-                jmp     .next
-.publish:
-                mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
-                xor     edi, edi
-                jmp     nvme_end
-.next:
-                cmp     rdx, r11
-                jae     .publish
-                bsf     rbp, r9
-                jz      .publish
-                call    disk_check
-                jc      .refused
-                btr     r9, rbp
+                call    disk_operations
+                jmp     short .end
+.operation:
                 lea     rbx, [rsi + r10 * 2 + nvme_queue.commands]
                 movlps  [rbx + nvme_command.opcode], xmm1       ; and namespace
                 mov     [rbx + nvme_command.id], bpl
-                shl     ebp, NVME_SLOT_SHIFT
-                add     rbp, rsi                ; the slot's list
-                push    qword [rdx + disk_op.cookie]
-                pop     qword [rbp + nvme_queue.completion + completion.cookie]
+                lea     rbp, [rdi + NVME_LIST + 8]      ; behind the list's first entry
                 push    qword [rdx + disk_op.block]
                 pop     qword [rbx + nvme_command.cdw10]
                 dec     eax                     ; the field counts from 0
                 mov     [rbx + nvme_command.cdw12], eax
-                mov     [rbp + nvme_queue.completion + completion.bytes], edi
-                cmp     byte [rdx + disk_op.kind], disk_write
-                jb      .pages
-                mov     byte [rbx + nvme_command.opcode], NVME_WRITE
-                push    0                       ; (leaves the flags)
-                pop     rax
-                mov     [rbp + nvme_queue.completion + completion.bytes], eax
-                jne     .other
-.pages:
-                lea     rdi, [rbp + nvme_queue.first_page]      ; which goes before the list
+                jb      .entry                  ; a read; (dec leaves CF)
+                mov     al, [rdx + disk_op.kind]
+                and     al, NVME_KIND           ; right for a write, a flush, and a discard
+                mov     [rbx + nvme_command.opcode], al
+                dec     al
+                jnz     .other
 .entry:
                 mov     rax, [rdx + disk_op.address]
                 mov     ecx, [rdx + disk_op.bytes]
@@ -614,39 +583,39 @@ nvme_submit:
                 or      ecx, [rdx + disk_op.address]
                 shl     ecx, 32 - 12
                 jz      .entry
-                push    -error_range            ; the entries do not join at a page
-                pop     rax
-.refused:                                       ; nothing is known of what was built
-                pop     rdx
-                pop     rbp
-                pop     rbx
-                ret
+                jmp     disk_range              ; the entries do not join at a page
+.end:
+                mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
+                xor     edi, edi
+                jmp     nvme_end
 .built:
-                movups  xmm0, [rbp + nvme_queue.first_page]
+                movups  xmm0, [rbp - NVME_LIST - 8]
                 movups  [rbx + nvme_command.prp1], xmm0 ; and prp2: right for two pages
-                sub     edi, ebp
-                cmp     edi, 8
+                cmp     rdi, rbp
                 jbe     .queued
+                sub     rbp, 8
                 mov     [rbx + nvme_command.prp2], rbp
 .queued:
                 add     rdx, disk_op_size
                 add     r10d, nvme_command_size / 2
                 btr     r10d, NVME_QUEUE_BIT - 1
-                jmp     .next
+                ret
+.flush:
+                inc     dword [rbx + nvme_command.cdw12]        ; no blocks
+                jmp     .queued
+.zero:
+                dec     byte [rbx + nvme_command.opcode]        ; NVME_ZERO
+                jmp     .queued
 .other:
-                mov     byte [rbx + nvme_command.opcode], NVME_ZERO
+                js      .flush
                 cmp     byte [rdx + disk_op.kind], disk_zero
-                je      .queued
-                mov     [rbx + nvme_command.opcode], al         ; NVME_FLUSH
+                je      .zero
+                mov     [rbx + nvme_command.prp1], rdi  ; one range: no attributes, blocks, the first block
+                xor     eax, eax
+                stosd
                 xchg    [rbx + nvme_command.cdw12], eax
-                cmp     byte [rdx + disk_op.kind], disk_flush
-                je      .queued
-                mov     byte [rbx + nvme_command.opcode], NVME_DISCARD
-                mov     rdi, rbp                ; one range: no attributes, blocks, the first block
-                mov     [rbx + nvme_command.prp1], rdi
                 inc     eax
-                shl     rax, 32
-                stosq
+                stosd
                 xor     eax, eax
                 xchg    [rbx + nvme_command.cdw10], rax ; ranges - 1, and cdw11
                 mov     byte [rbx + nvme_command.cdw11], NVME_DISCARD_BIT
@@ -660,17 +629,13 @@ nvme_submit:
 ; a completion comes before the entry is unmasked, before the look at the queue or after it: it is seen here or
 ; interrupts. One that was polled while the entry was masked may interrupt too, once and for nothing.
 ;
-; IN    r8 device, esi ring
+; IN    r8 device, rsi ring
 ; OUT   rax 0, or 1, or -unsupported
 ; USES  scratch but r8
 nvme_arm:
-                mov     rsi, [r8 + device.rings + rsi * 8]
                 mov     edi, [rsi + NVME_NUMBER]
                 call    ring_route
-                je      .routed
-                mov     [rsi + NVME_MASK], rdi
-.routed:
-                mov     rdi, [rsi + NVME_MASK]
+                mov     rdi, [rsi + ring.entry_end]
                 xor     eax, eax
                 mov     [rdi - 4], eax
                 mov     byte [rsi + NVME_ARMED], 1
@@ -683,7 +648,7 @@ nvme_arm:
 nvme_disarm:
                 shr     byte [rsi + NVME_ARMED], 1
                 jnc     .done
-                mov     rdi, [rsi + NVME_MASK]
+                mov     rdi, [rsi + ring.entry_end]
                 or      dword [rdi - 4], 1
 .done:
                 ret

@@ -149,7 +149,7 @@ virtio_blk_start:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi ring, rdx ops, ecx count
+; IN    r8 device, rsi ring, rdx ops, ecx count
 ; OUT   rax as disk_submit
 virtio_blk_submit:
                 call    ring_begin

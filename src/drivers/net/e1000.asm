@@ -326,7 +326,7 @@ e1000_close:
                 jmp     device_gone
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi ring, rdx entries, ecx count
+; IN    r8 device, rsi ring, rdx entries, ecx count
 ; OUT   rax as nic_tx and nic_rx_post
 ; USES  scratch
 e1000_post:
@@ -408,7 +408,7 @@ e1000_post:
 ; -----------------------------------------------------------------------------
 ; Returns finished entries and disarms the ring. Reads no register of the device.
 ;
-; IN    r8 device, esi ring, rdx completions, from the receive ring frames, ecx count
+; IN    r8 device, rsi ring, rdx completions, from the receive ring frames, ecx count
 ; OUT   rax how many
 ; USES  scratch
 e1000_reap:
@@ -487,11 +487,10 @@ e1000_reap:
 ;
 ; A line is unmasked after the device has let go of it (irq_route).
 ;
-; IN    r8 device, esi ring
+; IN    r8 device, rsi ring
 ; OUT   rax as nic_arm
 ; USES  scratch
 e1000_arm:
-                mov     rsi, [r8 + device.rings + rsi * 8]
                 mov     rdx, [r8 + e1000.registers]
                 mov     eax, [rsi + e1000_ring.cause]
                 mov     [rsi + e1000_ring.armed], eax

@@ -65,7 +65,7 @@ virtio_net_driver:                              ; struct nic_driver
                 dw      virtio_arm - core_start_phys, virtio_net_link - core_start_phys
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi ring, rdx entries, ecx count
+; IN    r8 device, rsi ring, rdx entries, ecx count
 ; OUT   rax as nic_tx and nic_rx_post
 virtio_net_post:
                 call    ring_begin
