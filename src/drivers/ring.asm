@@ -24,11 +24,11 @@ struc ring, -128                                ; the first nine in the order in
 .op_bytes:              resd 1                  ; and its bytes so far
 .data_flags:            resd 1                  ; of its data descriptors: DESC_WRITE where frames arrive, with JOINS in parts too,
                                                 ; SENDS where they go, 0 of a disk
+.slot_bytes:            resd 1                  ; of virtio: from one number of a slot to the next
+                        resd 3
 .bytes_min:             resd 1                  ; of a frame
 .bytes_span:            resd 1                  ; from the shortest to the longest frame
 .features:              resd 1                  ; that its frames may use: as agreed, of a receive ring none
-.slot_bytes:            resd 1                  ; of virtio: from one number of a slot to the next
-                        resd 3
 .quiet:                 resd 1                  ; avail.flags where it is not to interrupt: 0 with event indices
 endstruc
 

@@ -127,7 +127,7 @@ class device_side {
   u16 told() const { return *reinterpret_cast<u16 volatile *>(used_ + 2); }
 
  private:
-  static constexpr u32 descriptors = 2 * depth, ring_bytes = 112;
+  static constexpr u32 descriptors = 2 * depth, ring_bytes = 128;
   std::byte *used_;
   u16 index_ = 0;
 };
