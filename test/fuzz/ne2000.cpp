@@ -49,7 +49,7 @@ class card : public nic_model {
 
   bool arrive(std::span<std::byte const> frame) override {
     using ring = detail::ne2000_ring;
-    if ((command_ & stop) != 0 || !receives_ || loopback_ || overflow_ != none) return false;
+    if (!listens() || loopback_ || overflow_ != none) return false;
     if (!ring::has(current_) || !ring::has(boundary_)) return false;
     u32 const bytes = static_cast<u32>(frame.size()) + 4, pages = (bytes + ring::page_bytes - 1) / ring::page_bytes;
     u32 const room = current_ == boundary_ ? 0 : ring::bytes_between(current_, boundary_) / ring::page_bytes;
@@ -72,6 +72,8 @@ class card : public nic_model {
     status_ |= 0x01;
     return true;
   }
+
+  [[nodiscard]] bool listens() const override { return (command_ & stop) == 0 && receives_; }
 
   /// What stands in the card's memory becomes something else, a copy from or to there may not end, and nothing is sent.
   void damage() override {

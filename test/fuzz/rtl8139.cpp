@@ -22,7 +22,7 @@ class chip : public nic_model {
 
   void write(u64 place, u64 value, u32) override {
     u64 const at = place - ports_at;
-    if (at == 0x37 && (value & 0x10) != 0) reset();
+    if (at == 0x37) (value & 0x10) != 0 ? reset() : void(command_ = value);
     if (at >= 0x10 && at < 0x20) send(at / 4 % 4, value & 0x1FFF);
     if (at >= 0x20 && at < 0x30) places_[at / 4 % 4] = value;
     if (at == 0x30) ring_ = reinterpret_cast<std::byte *>(value);
@@ -32,7 +32,7 @@ class chip : public nic_model {
 
   bool arrive(std::span<std::byte const> frame) override {
     u32 const bytes = static_cast<u32>(frame.size());
-    if (ring_ == nullptr || full_at_ != no_place) return false;
+    if (!listens() || full_at_ != no_place) return false;
     if ((write_at_ - read_at_ + ring_bytes) % ring_bytes + bytes + 16 >= ring_bytes) {
       full_at_ = read_at_;
       return false;
@@ -47,6 +47,8 @@ class chip : public nic_model {
     return true;
   }
 
+  [[nodiscard]] bool listens() const override { return ring_ != nullptr && (command_ & 0x08) != 0; }  // CR.RE
+
   /// It writes anywhere, or sends nothing any more until it is reset.
   void damage() override { here_.next() % 2 == 0 ? here_.scribble() : void(hangs_ = true); }
 
@@ -60,6 +62,8 @@ class chip : public nic_model {
     read_at_ = write_at_ = 0;
     full_at_ = arriving_at_ = no_place;
     hangs_ = false;
+    ring_ = nullptr;
+    command_ = 0;
     done_at_ = {};
   }
   void put_header(u32 at, u16 bytes) {
@@ -78,6 +82,7 @@ class chip : public nic_model {
   void send(u64 number, u64 bytes) {
     std::span const frame(reinterpret_cast<std::byte const *>(places_[number]), bytes);
     demand(here_.owns(frame), "a frame to send lies outside the driver's memory");
+    demand((command_ & 0x04) != 0 || !here_.honest, "it sends with a sender that is off");  // CR.TE
     sends(frame);
     done_at_[number] = ticks() + send_ticks;
   }
@@ -87,6 +92,7 @@ class chip : public nic_model {
   }
 
   std::byte *ring_ = nullptr;
+  u64 command_ = 0;
   u32 read_at_ = 0, write_at_ = 0;
   u32 full_at_ = no_place;  // where the driver stood when there was no room; nothing comes until that is acknowledged
   u32 arriving_at_ = no_place, looked_at_ = no_place;  // of the frame that came last

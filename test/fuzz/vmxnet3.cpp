@@ -35,7 +35,7 @@ class card : public nic_model {
   }
 
   bool arrive(std::span<std::byte const> frame) override {
-    if (!active_) return false;
+    if (!listens()) return false;
     descriptor const &buffer = lent_[received_];
     bool const lent = received_ != posted_ && (buffer.word2 & receive_generation) == generation_of(received_turn_);
     if (!lent || (buffer.word2 & length_mask) < frame.size()) return false;
@@ -49,12 +49,15 @@ class card : public nic_model {
     return true;
   }
 
-  /// It writes anywhere, or stops, and says so or not.
+  [[nodiscard]] bool listens() const override { return active_ && told_mode_ && !stopped_; }
+
+  /// It writes anywhere, or stops and says so, or only sends nothing any more.
   void damage() override {
     u8 const what = here_.next();
     if (what % 2 == 0 || !active_) return here_.scribble();
-    active_ = false;
-    reinterpret_cast<shared *>(shared_)->events = what / 2 % 4;  // none, event_receive_error, event_send_error, both
+    u32 const why = what / 2 % 4;  // none, event_receive_error, event_send_error, both
+    reinterpret_cast<shared *>(shared_)->events = why;
+    (why == 0 ? hangs_ : stopped_) = true;
   }
 
  private:
@@ -73,7 +76,8 @@ class card : public nic_model {
 
   void do_command(u32 command) {
     command_ = command;
-    if (command == 0xCAFE0002) active_ = false;
+    if (command == 0xCAFE0002) active_ = told_mode_ = hangs_ = stopped_ = false;
+    if (command == 0xCAFE0003) told_mode_ = true;  // what to receive
     if (command != 0xCAFE0000) return;
     auto const &common = *reinterpret_cast<shared const *>(shared_);
     auto const &both = *reinterpret_cast<queues const *>(common.queues);
@@ -95,7 +99,7 @@ class card : public nic_model {
 
   void send(u32 producer) {
     demand(producer < send_.ring_size, "the doorbell names no place of the ring");
-    while (active_ && sent_ != producer) {
+    while (active_ && !hangs_ && !stopped_ && sent_ != producer) {
       if (here_.honest) send_one(at<descriptor>(send_.ring, sent_));
       at<completed>(send_.completions, sent_) = {sent_, 0, 0, generation_of(sent_turn_)};
       step(sent_, sent_turn_, send_.ring_size);
@@ -112,7 +116,7 @@ class card : public nic_model {
 
   u64 shared_ = 0;
   u32 command_ = 0;
-  bool active_ = false;
+  bool active_ = false, told_mode_ = false, hangs_ = false, stopped_ = false;
   send_queue send_{};
   receive_queue receive_{};
   u32 sent_ = 0, sent_turn_ = 0;              // the next place to send from, and its completion
