@@ -4,9 +4,14 @@
 // the NIC or disk was closed and opened it works.
 // boot: --args disk --disk "$work/disk$(truncate -s 1M "$work/disk")"
 // boot: --args disk --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model nvme
+// boot: --args header-disk --disk "$work/disk$(truncate -s 1M "$work/disk")" --disk-model scsi
+// boot: --args console -- -chardev null,id=c -device virtio-serial-pci,romfile= -device virtconsole,chardev=c
 // boot: --args nic --net user
 // boot: --args nic --net user --nic-model e1000
 #include "check.hpp"
+
+#include <exo/drivers/virtio_console.hpp>
+#include <exo/drivers/virtio_scsi.hpp>
 
 #include <array>
 #include <cstring>
@@ -99,6 +104,13 @@ class virtio_view {
   }
   /// Head of the chain that was made available as number `at`.
   [[nodiscard]] u16 head(u32 at) const { return heads_[at % given]; }
+  /// Chains that were made available so far, and the head of one of those.
+  [[nodiscard]] u16 added() const { return load<u16>(available_ + 2); }
+  [[nodiscard]] u16 added_head(u32 at) const { return load<u16>(available_ + 4 + at % size_ * 2); }
+  /// Where a chain's second descriptor leads: to the response of a SCSI disk's command that reads.
+  [[nodiscard]] u64 response_of(u16 head) const {
+    return load<u64>(descriptors_ + load<u16>(descriptors_ + head * 16u + 14) * 16u);
+  }
   /// Where the last descriptor of a chain leads: to the status of a disk's operation.
   [[nodiscard]] u64 status_of(u16 head) const {
     constexpr u16 next = 1, indirect = 4;
@@ -253,6 +265,67 @@ void hostile_nvme_disk() {
     if (core().disk_reap(0, 0, &done, 1) == 1) all.comes(done.cookie);
   }
   that(all.count() <= given, "more comes back than was given");
+}
+
+// --- devices that a header drives
+
+template <typename Driver>
+pci_record const &record_for() {
+  return find_pci([](pci_function const &each) { return Driver::probe(each.record()); }).value().record();
+}
+
+/// Reads 512 bytes a time; the device answers with a residual (virtio 1.2 §5.6.6.1), a status (SAM-5 §5.3.1), a response;
+/// what it has to say first is a unit attention.
+void hostile_scsi_disk() {
+  auto controller = virtio_scsi::open(record_for<virtio_scsi>());
+  auto disk = controller->disk({0, 0});
+  if (!disk) panic("{}", disk.error());
+  u32 const function = disk->record().function;
+  reaches_memory(function, false);
+  virtio_view ring(function, 2);
+  u32 const before = ring.added();
+  struct { u32 residual; u8 status, response; i64 wanted; } const answers[] = {
+    {0, 0, 0, 0}, {1, 0, 0, -static_cast<i64>(error::io)}, {512, 0, 0, -static_cast<i64>(error::io)}, {0, 0, 0, 0},
+    {0, 0x02, 0, -static_cast<i64>(error::io)}, {0, 0x08, 0, -static_cast<i64>(error::io)}, {0, 0, 9, -static_cast<i64>(error::io)},
+    {0, 0, 3, -static_cast<i64>(error::no_such)}};
+  u32 next = before;
+  for (auto const &each : answers) {
+    disk_op const op = read_op(lba{0}, {buffers, 512}, first_cookie);
+    same(static_cast<i64>(disk->try_submit({&op, 1}).value_or(0)), 1);
+    u64 const response = ring.response_of(ring.added_head(next));
+    store(response, u32{18});
+    store(response + 4, each.residual);
+    store(response + 12, u32{0x70 | 6 << 16});
+    store(response + 10, each.status);
+    store(response + 11, each.response);
+    ring.says(ring.added_head(next++), 512 + 12);
+    completion done{};
+    same(static_cast<i64>(disk->try_reap({&done, 1}).value_or(0)), 1);
+    same(done.status, each.wanted);
+    same(done.bytes, each.wanted == 0 ? 512 : 0);
+  }
+}
+
+/// The console takes as many characters as it has room for, and again so many as the device has taken.
+void hostile_console() {
+  constexpr u32 places = 8, place_bytes = 512;
+  pci_record const &record = record_for<virtio_console>();
+  auto port = virtio_console::open(record);
+  if (!port) panic("{}", port.error());
+  reaches_memory(record.function, false);
+  virtio_view sending(record.function, 1);
+  std::string_view const text(reinterpret_cast<char const *>(buffers), depth * buffer_bytes);
+  auto const takes = [&](u32 characters) { same(static_cast<i64>(port->try_write(text).value_or(~0u)), characters); };
+  takes(places * place_bytes);
+  takes(0);
+  u32 next = 0;
+  for (u32 const some : {1u, 3u, places}) {
+    for (u32 each = 0; each < some; ++each) sending.says(sending.added_head(next++), 0);
+    takes(some * place_bytes);
+    takes(0);
+  }
+  sending.says(sending.size(), 0);
+  that(!port->try_write(text), "a device that answers what cannot be goes on");
 }
 
 void disk_works() {
@@ -426,6 +499,10 @@ void nic_works() {
 int main(int argc, char **argv) {
   if (argc != 2) return 2;
   buffers = take_pages(depth * buffer_bytes);
-  std::string_view(argv[1]) == "disk" ? disk_works() : nic_works();
+  std::string_view const kind = argv[1];
+  if (kind == "disk") disk_works();
+  if (kind == "nic") nic_works();
+  if (kind == "header-disk") hostile_scsi_disk();
+  if (kind == "console") hostile_console();
   return verdict();
 }

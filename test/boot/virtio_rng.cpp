@@ -39,6 +39,16 @@ void gives_bytes(virtio_rng &source) {
   that(source.fill({}).has_value(), "nothing cannot be filled");
 }
 
+/// Who asks again before bytes came gets none twice.
+void gives_none_twice(virtio_rng &source) {
+  static std::array<std::array<u64, page_bytes / 8>, 4> taken{};
+  for (u32 round = 0; round < 20 && failures == 0; ++round) {
+    for (u32 turn = 0; turn < 8; ++turn) that(source.try_fill({}).has_value(), "it cannot be asked");
+    for (auto &each : taken) that(source.fill(std::as_writable_bytes(std::span(each))).has_value(), "no bytes");
+    for (u32 at = 1; at < taken.size(); ++at) that(taken[at] != taken[at - 1], "bytes come again");
+  }
+}
+
 /// A million fills, each of whose bytes are not those of the one before.
 void soak(virtio_rng &source) {
   constexpr u32 fills = 1'000'000;
@@ -107,6 +117,7 @@ int main(int argc, char **argv) {
       fail(where::current(), source.error().sentence);
     } else if (kind == "bytes") {
       gives_bytes(*source);
+      gives_none_twice(*source);
     } else {
       std::array<std::byte, 8> bytes;
       auto const filled = source->fill(bytes, std::chrono::milliseconds(200));

@@ -30,7 +30,7 @@ class drive : public model {
   u64 read(u64 place, u32) override {
     if (place == command_at) return data();
     if (place == control_at || place == command_at + 7) return words_ != 0 ? 0x58 : 0x50;
-    if (place == master_at + 2) return 0x04;
+    if (place == master_at + 2) return failed_ ? 0x06 : 0x04;
     return place == control_at - 0x80 || place == 0x177 ? 0 : 0xFF;
   }
 
@@ -44,6 +44,9 @@ class drive : public model {
     if (place == master_at + 4u) table_ = value;
   }
 
+  /// Whether the controller has moved no data, and says so (Bus Master IDE 1.0 §2.2).
+  [[nodiscard]] bool failed() const { return failed_; }
+
   u64 size = 0;  // as the driver has understood it
 
  private:
@@ -56,6 +59,7 @@ class drive : public model {
   }
 
   void begin(u8 command) {
+    failed_ = false;
     identifies_ = command == 0xEC;
     bool const pio = command == 0x20 || command == 0x24 || command == 0x30 || command == 0x34;
     trims_ = command == 0x06;
@@ -65,6 +69,7 @@ class drive : public model {
   /// What the table names has to be memory of the caller's, as long as the command.
   void transfer(bool to_memory) {
     u64 bytes = 0;
+    failed_ = here_.next() >= 0xC0;
     for (u32 at = 0;; ++at) {
       demand(at < 16, "the table has no end");
       auto const &part = reinterpret_cast<ata::region const *>(table_)[at];
@@ -72,7 +77,7 @@ class drive : public model {
       demand(part.address % 0x10000 + count <= 0x10000, "a part crosses 64 KiB");
       std::span const memory(reinterpret_cast<std::byte *>(u64{part.address}), count);
       demand(here_.owns(memory), "the table names memory that is nobody's");
-      if (to_memory) std::ranges::fill(memory, std::byte{0x5A});
+      if (to_memory && !failed_) std::ranges::fill(memory, std::byte{0x5A});
       bytes += count;
       if ((part.last & ata::region_last) != 0) break;
     }
@@ -89,7 +94,7 @@ class drive : public model {
   u8 count_ = 0;
   u8 feature_ = 0;
   u64 table_ = 0;
-  bool identifies_ = false, trims_ = false;
+  bool identifies_ = false, trims_ = false, failed_ = false;
 };
 
 pci_record const function = [] {
@@ -124,6 +129,7 @@ void use(machine &here, drive &good, ata_disk &disk) {
     }
     demand(inside || !outcome, "blocks outside the disk are read or written");
     demand(behind == std::byte{0xA5}, "a transfer goes on behind its memory");
+    demand(!outcome || !good.failed() || !here.honest, "a transfer that the controller has given up ends well");
   }
   std::span const data = memory->span().first(unit);
   bool const works = disk.read(lba{0}, data).has_value() || disk.read(lba{0}, data).has_value();

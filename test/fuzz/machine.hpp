@@ -22,6 +22,8 @@ class model {
  public:
   virtual ~model() = default;
   virtual u64 read(u64 place, u32 bytes) = 0;
+  /// False: what is read there comes out of the device's memory, which a target damages by itself.
+  [[nodiscard]] virtual bool may_lie(u64) const { return true; }
   virtual void write(u64 place, u64 value, u32 bytes) = 0;
 };
 
@@ -76,9 +78,11 @@ class machine {
 
   /// What the device answers in place of what is good: mostly that, all ones as if it were gone, or anything.
   u64 answer(u64 good, u32 bytes) {
-    if (rest.empty() || !hostile) return good;
+    if (rest.empty()) return good;
     u8 const what = next();
-    return what < 0xC0 ? good : what == 0xFF ? ~u64{0} : number(bytes);
+    if (what < 0xC0) return good;
+    honest = false;
+    return what == 0xFF ? ~u64{0} : number(bytes);
   }
 
   /// The memory of drivers.
@@ -97,7 +101,7 @@ class machine {
 
   std::span<std::byte const> rest;
   model *device = nullptr;
-  bool hostile = true;
+  bool honest = true;  // all that the device has said so far was good
   std::array<u8, 256> config{};  // of the function
 
  private:
@@ -113,7 +117,9 @@ class machine {
 
   u64 read(u64 place, u32 bytes) {
     ticks_ += 10;
-    return device == nullptr ? ~u64{0} : answer(device->read(place, bytes), bytes);
+    if (device == nullptr) return ~u64{0};
+    u64 const good = device->read(place, bytes);
+    return device->may_lie(place) ? answer(good, bytes) : good;
   }
 
   static i64 pci_read(u32, u32 offset, u32 width) {

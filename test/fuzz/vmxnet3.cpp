@@ -11,7 +11,7 @@ using namespace detail::vmxnet3_layout;
 
 class card : public nic_model {
  public:
-  explicit card(machine &here) : here_(here) {}
+  using nic_model::nic_model;
 
   u64 read(u64 place, u32) override {
     switch (place - registers_at) {
@@ -30,23 +30,35 @@ class card : public nic_model {
       case control + 0x10: shared_ = value; break;
       case control + 0x18: shared_ |= value << 32; break;
       case control + 0x20: do_command(static_cast<u32>(value)); break;
+      case control + 0x40: reinterpret_cast<shared *>(shared_)->events &= ~static_cast<u32>(value); break;
     }
   }
 
-  void arrive(std::span<std::byte const> frame) override {
-    if (!active_) return;
+  bool arrive(std::span<std::byte const> frame) override {
+    if (!listens()) return false;
     descriptor const &buffer = lent_[received_];
-    if (received_ == posted_ || (buffer.word2 & length_mask) < frame.size()) return;
+    bool const lent = received_ != posted_ && (buffer.word2 & receive_generation) == generation_of(received_turn_);
+    if (!lent || (buffer.word2 & length_mask) < frame.size()) return false;
     std::span const to(reinterpret_cast<std::byte *>(buffer.address), frame.size());
     demand(here_.owns(to), "a buffer lies outside the driver's memory");
     std::ranges::copy(frame, to.begin());
     at<completed>(receive_.completions, completion_) = {received_ | whole_frame, 0, static_cast<u32>(frame.size()),
                                                         generation_of(completion_turn_)};
-    received_ = (received_ + 1) % receive_.ring_size[0];
+    step(received_, received_turn_, receive_.ring_size[0]);
     step(completion_, completion_turn_, receive_.completions_size);
+    return true;
   }
 
-  void damage() override { here_.scribble(); }
+  [[nodiscard]] bool listens() const override { return active_ && told_mode_ && !stopped_; }
+
+  /// It writes anywhere, or stops and says so, or only sends nothing any more.
+  void damage() override {
+    u8 const what = here_.next();
+    if (what % 2 == 0 || !active_) return here_.scribble();
+    u32 const why = what / 2 % 4;  // none, event_receive_error, event_send_error, both
+    reinterpret_cast<shared *>(shared_)->events = why;
+    (why == 0 ? hangs_ : stopped_) = true;
+  }
 
  private:
   static constexpr u64 control = 0x10000;
@@ -64,14 +76,15 @@ class card : public nic_model {
 
   void do_command(u32 command) {
     command_ = command;
-    if (command == 0xCAFE0002) active_ = false;
+    if (command == 0xCAFE0002) active_ = told_mode_ = hangs_ = stopped_ = false;
+    if (command == 0xCAFE0003) told_mode_ = true;  // what to receive
     if (command != 0xCAFE0000) return;
     auto const &common = *reinterpret_cast<shared const *>(shared_);
     auto const &both = *reinterpret_cast<queues const *>(common.queues);
     send_ = both.send;
     receive_ = both.receive;
     demand(common.magic == magic, "the device is given another struct");
-    sent_ = sent_turn_ = received_ = posted_ = completion_ = completion_turn_ = 0;
+    sent_ = sent_turn_ = received_ = received_turn_ = posted_ = completion_ = completion_turn_ = 0;
     demand(receive_.ring_size[0] <= lent_.size(), "the ring is longer than the model's");
     active_ = true;
   }
@@ -86,20 +99,29 @@ class card : public nic_model {
 
   void send(u32 producer) {
     demand(producer < send_.ring_size, "the doorbell names no place of the ring");
-    while (active_ && sent_ != producer) {
+    while (active_ && !hangs_ && !stopped_ && sent_ != producer) {
+      if (here_.honest) send_one(at<descriptor>(send_.ring, sent_));
       at<completed>(send_.completions, sent_) = {sent_, 0, 0, generation_of(sent_turn_)};
       step(sent_, sent_turn_, send_.ring_size);
     }
   }
 
-  machine &here_;
+  void send_one(descriptor const &each) {
+    demand(((each.word2 & send_generation) != 0) == (sent_turn_ % 2 == 0), "a frame is sent that is not the device's");
+    demand(each.word3 == (send_end | send_completion), "a frame has no end, or is not to be completed");
+    std::span const frame(reinterpret_cast<std::byte const *>(each.address), each.word2 & length_mask);
+    demand(here_.owns(frame), "a frame to send lies outside the driver's memory");
+    sends(frame);
+  }
+
   u64 shared_ = 0;
   u32 command_ = 0;
-  bool active_ = false;
+  bool active_ = false, told_mode_ = false, hangs_ = false, stopped_ = false;
   send_queue send_{};
   receive_queue receive_{};
   u32 sent_ = 0, sent_turn_ = 0;              // the next place to send from, and its completion
-  u32 received_ = 0, posted_ = 0;             // the next buffer, and the first that is not lent
+  u32 received_ = 0, received_turn_ = 0;      // the next buffer
+  u32 posted_ = 0;                            // the first that is not lent
   std::array<descriptor, 128> lent_{};
   u32 completion_ = 0, completion_turn_ = 0;  // and its completion
 };

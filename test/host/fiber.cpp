@@ -4,6 +4,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cstdint>
 #include <exo/on.hpp>
 #include <exo/when.hpp>
 #include <memory>
@@ -39,6 +40,21 @@ int sum_of_waits(int depth) {
   exo::wait(exo::yield());
   return value + sum_of_waits(depth - 1);
 }
+
+/// The control words of the SSE and the x87 unit, which a call preserves (System V ABI, AMD64 §3.2.1).
+struct float_control {
+  u32 mxcsr = 0;
+  std::uint16_t fcw = 0;
+  static float_control now() {
+    float_control here;
+    asm volatile("stmxcsr %0; fnstcw %1" : "=m"(here.mxcsr), "=m"(here.fcw));
+    here.mxcsr &= ~0x3Fu;  // without the flags, which calls may change
+    return here;
+  }
+  void set() const { asm volatile("ldmxcsr %0; fldcw %1" : : "m"(mxcsr), "m"(fcw)); }
+  friend bool operator==(float_control const &, float_control const &) = default;
+};
+constexpr float_control usual{0x1F80, 0x37F};
 
 }  // namespace
 
@@ -119,6 +135,36 @@ TEST_CASE("fiber: those of a higher priority run first, equal ones take turns") 
   CHECK(order.find_last_of('h') < order.find_last_of('a'));
   CHECK(order.find_last_of('b') < order.find_last_of('l'));
   CHECK(order.find("ab") != order.npos);
+}
+
+TEST_CASE("fiber: each rounds as it has chosen, and begins as the ABI wants it") {
+  machine_with_loops machine({.cores = 1});
+  static u32 right = 0;
+  right = 0;
+  CHECK(exo::run([]() -> task<void> {
+    float_control const down{0x3F80, 0x77F};
+    down.set();  // by the loop's side
+    exo::scope all;
+    for (float_control const mine : {float_control{0x5F80, 0xB7F}, float_control{0x7F80, 0xF7F}, float_control{0x9FC0, 0x27F}}) {
+      auto const started = all.spawn(exo::fiber([mine] {
+        right += float_control::now() == usual;
+        mine.set();
+        for (int turn = 0; turn < 3; ++turn) {
+          exo::wait(exo::yield());
+          right += float_control::now() == mine;
+        }
+        usual.set();
+      }));
+      CHECK(started);
+    }
+    auto const joined = co_await all.join();
+    CHECK(joined);
+    bool const kept = float_control::now() == down;
+    usual.set();
+    CHECK(kept);
+  }));
+  CHECK(right == 12);
+  CHECK(machine.kept_nothing());
 }
 
 TEST_CASE("fiber: cancelled and timed like a task") {

@@ -119,7 +119,6 @@ class ne2000 {
       ++count;
       ++counters_.received;
       consume(net::received_frame{frame});
-      if (resets != counters_.resets) return count;  // consume() has sent, and found the card stuck
     }
     if (overflow && resets == counters_.resets) go_on_after_overflow(resend);
     return count;
@@ -156,7 +155,7 @@ class ne2000 {
     flush();
     if (gone_) return;
     if (wake_.here()) {
-      out(interrupt_status, all_events);
+      out(interrupt_status, all_events & ~overflowed);  // that is for try_receive()
       out(interrupt_mask, done_ == queued_ ? receive_events : receive_events | send_events);
     }
     pump();
@@ -273,6 +272,7 @@ class ne2000 {
     out(page_1_current, next_);
     out(command, command_start | command_no_dma);
     out(send_config, send_usual);
+    loops_back_ = false;
     out(receive_config, receive_wanted);
   }
 
@@ -346,6 +346,7 @@ class ne2000 {
     bool const resend = sending && (in(interrupt_status) & send_events) == 0;
     out(send_config, send_loopback);
     out(command, command_start | command_no_dma);
+    loops_back_ = true;
     return resend;
   }
 
@@ -353,14 +354,16 @@ class ne2000 {
   void go_on_after_overflow(bool resend) noexcept {
     out(interrupt_status, overflowed);
     out(send_config, send_usual);
+    loops_back_ = false;
     if (resend) out(command, command_start | command_no_dma | command_send);
   }
 
   // --- sending
 
-  /// Notes what is sent and starts the next of the frames that were flushed, as long as that is done at once.
+  /// Notes what is sent and starts the next of the frames that were flushed, as long as that is done at once. After an
+  /// overflow, what is started would come back, and what was cut off would pass for sent: consume() may send then.
   void pump() noexcept {
-    while (!gone_ && done_ != flushed_) {
+    while (!gone_ && !loops_back_ && done_ != flushed_) {
       u8 const state = in(command);
       if (state == absent) {
         gone_ = true;
@@ -392,6 +395,7 @@ class ne2000 {
   wake_up wake_;
   u16 ports_;
   bool gone_ = false;
+  bool loops_back_ = false;                                   // between stop_after_overflow() and go_on_after_overflow()
   net::mac_address mac_;
   u8 next_ = ring::first;                                     // page of the next header in the ring
   u32 done_ = 0, started_ = 0, flushed_ = 0, queued_ = 0;     // frames so far; at most one is started and not done
