@@ -15,7 +15,7 @@ struc ring, -128                                ; the first nine in the order in
 .slots:                 resq 1                  ; what the driver notes of each operation in flight
 .doorbell:              resq 1
 .op:                                            ; the entry that the operation begins with which is being built; of a disk
-.entry_end:             resq 1                  ; whose driver does not build so: what ring_route found
+.entry_control:         resq 1                  ; whose driver does not build so: what ring_route found
 .stack:                 resq 1                  ; rsp in the call
 .avail_index:           resd 1
 .used_index:            resd 1
@@ -76,7 +76,7 @@ ring_begin:
 ; cannot be.
 ;
 ; IN    r8 device, rsi ring, edi MSI-X entry, or what else irq_route takes
-; OUT   ring.entry_end, unless it did already or there is none: behind the MSI-X entry, which may interrupt now
+; OUT   ring.entry_control, unless it did already or there is none: of the MSI-X entry, which may interrupt now
 ; USES  rax rcx rdx rdi r9 to r11
 ring_route:
                 xor     eax, eax
@@ -101,7 +101,7 @@ ring_route:
                 test    eax, eax
                 js      .unsupported
                 mov     [rsi + ring.routed_core], ecx
-                mov     [rsi + ring.entry_end], rdi
+                mov     [rsi + ring.entry_control], rdi
 .done:
                 ret
 .unsupported:

@@ -121,13 +121,14 @@ TABLE_DEPTH_BYTES       equ RING_BYTES + (1 << TABLE_SHIFT)     ; enough without
 ; Adds the device and finds its registers. Returns from the driver's start routine itself if it is no modern device, or
 ; there is no room.
 ;
-; IN    r12  pci_record     edi  list in info
+; IN    r12  pci_record     edi  list in info     edx  driver
 ; OUT   rbx  device, rdi second field of its record, rsi config, rbp common, ecx features offered
 ; USES  all but r12
 virtio_probe:
                 call    device_add
                 jc      .none
                 push    rdi
+                mov     ebx, edx
                 mov     edi, [r12 + pci_record.function]
 %ifdef DIRECT_BOOT
                 test    edi, edi
@@ -194,9 +195,6 @@ virtio_probe:
 .line:
                 pop     rdi
 .found:
-                inc     dword [rdi + list.count]
-                mov     edi, [rbx + device.record]
-                add     edi, 4
                 mov     rsi, [rbx + virtio.config]
                 mov     rbp, [rbx + virtio.common]
                 xchg    rbx, rbp
@@ -264,13 +262,12 @@ virtio_open.failed:
 ; -----------------------------------------------------------------------------
 ; Resets the device, agrees on features and sets up its rings.
 ;
-; IN    r8 device, esi rings, edx depth, rcx memory, r11d 0: without VIRTIO_NET_LONG, -1: also with them
+; IN    r8 device, esi rings, ebp depth, rcx memory, r11d 0: without VIRTIO_NET_LONG, -1: also with them
 ; OUT   rax  0, or -timeout, -unsupported; SF with it     rbx  common
 ; USES  all but r8 r12 to r15
 virtio_open:
                 push    rcx
                 push    rsi
-                mov     ebp, edx
                 call    virtio_close
                 js      .silent
                 mov     rbx, [r8 + virtio.common]

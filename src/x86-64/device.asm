@@ -1,7 +1,8 @@
 ; NIC and disk calls: they check what every device needs checked, and go to the driver through its table.
 ;
 ; Drivers get the device in r8 and a ring in rsi: a queue's receive ring, or its only one, is device.rings[2 * queue], its
-; transmit ring the next. They return as the call does and keep the rules of System V, but open keeps r8 and may change rbx, rbp.
+; transmit ring the next. They return as the call does and keep the rules of System V, but open keeps r8 and may change rbx,
+; rbp.
 
 DEVICE_MAX          equ 16
 DEVICE_QUEUES_MAX   equ 127
@@ -21,7 +22,7 @@ struc device
 endstruc
 
 struc nic_driver            ; offsets of routines in the core
-.open:          resw 1      ; esi queues, edx depth, rcx memory, r11d -1: for long frames too, 0: not
+.open:          resw 1      ; esi queues, edx and ebp depth, rcx memory, r11d -1: for long frames too, 0: not
 .close:         resw 1
 .post:          resw 1      ; rsi ring, rdx frames, ecx count
 .reap:          resw 1
@@ -305,6 +306,7 @@ device_call:
                 push    rbx
                 push    rbp
                 push    rsi
+                mov     ebp, edx
                 call    .go
                 pop     rsi
                 test    eax, eax
@@ -316,36 +318,38 @@ device_call:
                 ret
 
 ; -----------------------------------------------------------------------------
-; Takes a page for one more of the NICs or disks. Once it adds one to the list's count it is there; before, it may fill
-; in the record, which has the PCI function in it, and the device: driver, and what is the driver's own.
+; Takes a page for one more of the disks, or of the NICs or disks. The driver fills in the record, and what of the device is
+; its own; device_limits ends that, and then it is there.
 ;
-; IN    edi  list in info: nics or disks     r12  pci_record     rbp  near_variables
-; OUT   rbx  device     rsi  its record; CF set if there is no room
-; USES  rax
+; IN    edi  list in info: nics or disks (device_add)     edx  driver     r12  pci_record     rbp  near_variables
+; OUT   rdx  device, the driver's part of it 0     rdi  second field of its record; CF set if there is no room
+; USES  rax r9
+disk_add:
+                lea     edi, [VAR(info + machine_info.disks)]
 device_add:
+                mov     [device_list], edi
                 mov     eax, [rdi + list.count]
                 cmp     eax, DEVICE_MAX
                 cmc
                 jc      .done
-                lea     ebx, [rdi + rax]
+                lea     r9d, [rdi + rax]
                 imul    eax, [rdi + list.stride]
                 add     eax, [rdi + list.first]
-                xchg    esi, eax
-                push    rdi
+                push    rax
                 call    arena_page
                 pop     rdi
-                mov     [rbx * 8 + DEVICE_OF_LIST], rax
-                mov     [rax + device.record], rsi
-                and     dword [rax + device.queues], 0
-                xchg    ebx, eax
+                mov     [r9 * 8 + DEVICE_OF_LIST], rax
+                mov     [rax + device.driver], edx
+                mov     [rax + device.record], edi
+                xchg    edx, eax
                 mov     eax, [r12 + pci_record.function]
-                mov     [rsi], eax
+                stosd
 .done:
-                ret                             ; (and has cleared CF)
+                ret                             ; (arena_page has cleared CF)
 
 ; -----------------------------------------------------------------------------
-; Writes the fields that end both kinds of record: queue_max, depth_max, depth_bytes, interrupts. device_limits_first is for
-; a device whose first interrupt stands for all.
+; Writes the fields that end both kinds of record: queue_max, depth_max, depth_bytes, interrupts. So the device is one more
+; of the list that device_add had. device_limits_first is for a device whose first interrupt stands for all.
 ;
 ; IN    rdi  queue_max     eax  its value, of which DEVICE_QUEUES_MAX count     ecx  depth_max     edx  depth_bytes
 ;       esi  entry of an interrupt, as irq_route takes it     r12  pci_record
@@ -373,6 +377,8 @@ device_limits:
                 shr     eax, 31
                 pop     rdi
                 stosd
+                mov     eax, [device_list]
+                inc     dword [rax + list.count]
                 ret
 
 ; -----------------------------------------------------------------------------
@@ -380,8 +386,8 @@ device_limits:
 ;
 ; IN    rsi  address     eax  number of the bit from there, signed     r9d  0 or -1: what it has to be
 ;       edi  microseconds
-; OUT   CF set if it is not
-; USES  rax rcx rdx rdi
+; OUT   eax  0, or if it is not -1; SF and CF with it     edi  the number
+; USES  rcx rdx
 device_wait:
                 push    rax
                 call    time_after
@@ -398,6 +404,7 @@ device_wait:
                 jb      .again
                 stc
 .done:
+                sbb     eax, eax
                 ret
 
 ; -----------------------------------------------------------------------------

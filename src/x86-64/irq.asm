@@ -146,7 +146,7 @@ irq_route:
                 xchg    eax, r10d
                 stosd
                 xor     eax, eax
-                stosd
+                mov     [rdi], eax
                 push    rax
                 jmp     .result
 

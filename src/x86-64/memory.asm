@@ -68,11 +68,22 @@ memory_init:
 ; -----------------------------------------------------------------------------
 ; Takes pages from the arena; at boot only. Does not return when there is too little RAM.
 ;
-; IN    edi  bytes (arena_page: one page), rbp near_variables
-; OUT   rax  their address
+; IN    edi  bytes (arena_take), rbp near_variables
+; OUT   rax  their address: arena_page one zeroed page, and CF clear
 ; USES  none; arena_page rdi
 arena_page:
                 mov     edi, PAGE_BYTES
+                call    arena_take
+                push    rcx
+                mov     ecx, edi
+                shr     ecx, 3
+                xchg    edi, eax
+                push    rdi
+                xor     eax, eax
+                rep     stosq
+                pop     rax
+                pop     rcx
+                ret
 arena_take:
                 mov     eax, [VAR(arena_next)]
                 sub     eax, edi

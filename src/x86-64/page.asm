@@ -21,10 +21,6 @@ page_init:
                 push    rbx
                 call    arena_page
                 mov     [VAR(page_root)], eax
-                xchg    eax, edi
-                xor     eax, eax
-                mov     ecx, PAGE_BYTES / 8
-                rep     stosq
                 mov     eax, 0x80000001
                 cpuid
                 push    PAGE_SHIFT_LARGE
@@ -182,7 +178,8 @@ page_map:
                 jmp     page_map
 .arena:                                         ; at boot
                 push    rax
-                call    arena_page
+                mov     edi, PAGE_BYTES
+                call    arena_take
                 xchg    eax, edi
                 pop     rax
                 jmp     .table

@@ -270,6 +270,32 @@ pci_put:
                 ret
 
 ; -----------------------------------------------------------------------------
+; As pci_use, for a driver whose registers lie in one BAR. Returns from the driver's start routine itself if that is none of
+; memory, or too small.
+;
+; IN    edi  function      r12  pci_record      behind the call: dw PCI_REGISTERS(BAR, least size as a power of two)
+; OUT   rsi  the BAR's address
+; USES  rax rcx
+%define PCI_REGISTERS(bar, shift) pci_record.bar + (bar) * 8 | (shift) << 8
+pci_use_registers:
+                pop     rsi
+                lodsw
+                push    rsi
+                movzx   esi, al
+                mov     cl, ah
+                add     esi, r12d
+                mov     eax, [rsi + pci_record.bar_bytes - pci_record.bar]
+                shr     eax, cl                 ; (ports have bit 0 set and are few)
+                jz      .none
+                push    qword [rsi]
+                call    pci_use
+                pop     rsi
+                ret
+.none:
+                pop     rax
+                ret
+
+; -----------------------------------------------------------------------------
 ; Lets a function answer at its memory BARs, be a bus master, and pull its interrupt line.
 ;
 ; IN    edi  function

@@ -280,7 +280,7 @@ void deepest_queue() {
   u32 const depth = record().depth_max;
   std::byte *const memory = take_pages(u64{depth} * block());
   auto const ops = std::span(reinterpret_cast<disk_op *>(take_pages(u64{depth} * sizeof(disk_op))), depth);
-  for (u8 const kind : {disk_write, disk_read}) {
+  for (auto const kind : {u8{disk_write}, u8{disk_read}}) {
     for (u64 at = 0; at < depth; ++at) {
       std::byte *const own = memory + at * block();
       if (kind == disk_write) fill(own, block(), at);

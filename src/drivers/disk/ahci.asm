@@ -36,7 +36,8 @@ HBA_BOHC                equ 0x28                ; reserved, and 0, where there i
 HBA_BOHC_OWN            equ 2
 HBA_BOHC_FIRMWARE_BIT   equ 0
 HBA_PORTS               equ 0x100
-HBA_BYTES               equ 0x800               ; of the registers of 14 ports; no more are looked for
+HBA_SHIFT               equ 11
+HBA_BYTES               equ 1 << HBA_SHIFT      ; of the registers of 14 ports; no more are looked for
 PORT_BYTES              equ 0x80
 
 ; Registers are counted from PxSSTS: so the number of most of their bits is a signed byte, which is what ahci_wait takes.
@@ -102,7 +103,7 @@ FIS_LBA                 equ 0x40                ; device
 ATA_IDENTIFY            equ 0xec
 ATA_READ_NCQ            equ 0x60                ; the write's is the next
 ATA_FLUSH               equ 0xea
-IDENTIFY_WORD           equ 2 * 91              ; words 27 to 118 are in reach of a signed byte
+IDENTIFY_WORD           equ 2 * 74              ; words 10 to 118 are in reach of a signed byte
 %define IDENTIFY(word)  rdx + 2 * (word) - IDENTIFY_WORD
 
 ; The driver's part of struct device. Its page has room behind what a disk of one queue uses. What ring_begin takes of a
@@ -118,7 +119,7 @@ struc ahci
 .port:                  resq 1                  ; as ring.slots: rbp; registers
 .plain:                 resd 1                  ; of the ready and issued ones
                         resd 1
-                        resq 1                  ; ring.entry_end
+                        resq 1                  ; ring.entry_control
                         resq 1                  ; ring.stack
                         resq 1
 .routed:                resd 1                  ; as ring.routed_core
@@ -150,10 +151,8 @@ ahci_driver:                                    ; struct disk_driver
 ; IN    r12  pci_record     edi  its function     rbp  near_variables
 ; USES  all but r12
 ahci_start:
-                cmp     word [r12 + pci_record.bar_bytes + AHCI_BAR * 8 + 1], HBA_BYTES >> 8
-                jb      .none                   ; I/O ports, or not what it claims to be
-                call    pci_use
-                mov     esi, [r12 + pci_record.bar + AHCI_BAR * 8]
+                call    pci_use_registers
+                dw      PCI_REGISTERS(AHCI_BAR, HBA_SHIFT)
                 or      dword [rsi + HBA_BOHC], HBA_BOHC_OWN
                 mov     eax, HBA_BOHC * 8 + HBA_BOHC_FIRMWARE_BIT
                 call    ahci_wait_long          ; in vain: it does not answer, and loses it all the same
@@ -186,16 +185,10 @@ ahci_start:
 ; IN    esi  port      r12 pci_record     rbp near_variables
 ; USES  all but rbp r12 to r15
 ahci_probe:
-                push    rsi
-                lea     edi, [VAR(info + machine_info.disks)]
-                call    device_add
-                pop     rsi
+                mov     edx, ahci_driver
+                call    disk_add
                 jc      ahci_start.none
-                lea     edi, [rbx + device.own]
-                mov     ecx, (ahci_size - device.own) / 4
-                xor     eax, eax
-                rep     stosd
-                mov     dword [rbx + device.driver], ahci_driver
+                mov     ebx, edx
                 mov     [rbx + ahci.port], esi
                 mov     eax, ebx
                 sub     eax, -AHCI_RING         ; (128, which as a signed byte there is only negative)
@@ -248,39 +241,38 @@ ahci_probe:
                 jne     .none
 .block:
                 stosd
-                push    AHCI_ENTRY_MAX
-                pop     rax
-                stosd
-                mov     eax, AHCI_BYTES_MAX
-                stosd
+                scasd                           ; (over optimal_bytes)
                 push    1                       ; address_mask: a PRDT's addresses are even
                 pop     rax
                 stosd
-                scasd                           ; (over optimal_bytes)
-                lea     esi, [IDENTIFY(27)]
-                push    (40 + 20) / 2           ; model, and from word 10 on serial
-                pop     rcx
-.text:
-                lodsw
-                xchg    al, ah
-                stosw
-                cmp     cl, 20 / 2 + 1
-                jne     .text_next
-                sub     esi, 2 * (27 + 40 / 2 - 10)
-.text_next:
-                loop    .text
+                mov     al, AHCI_ENTRY_MAX
+                stosd
+                mov     eax, AHCI_BYTES_MAX
+                stosd
                 test    byte [IDENTIFY(76) + 1], 1 << 8 - 8
                 jz      .none                   ; no NCQ
                 mov     eax, [IDENTIFY(75)]     ; deepest queue - 1
                 inc     eax
                 and     eax, 0x30               ; 16 or 32 of them
                 jz      .none
-                xchg    eax, ecx
+                push    rax
+                lea     esi, [IDENTIFY(10)]
+                push    (20 + 40) / 2           ; serial, and from word 27 on model
+                pop     rcx
+.text:
+                lodsw
+                xchg    al, ah
+                stosw
+                cmp     cl, 40 / 2 + 1
+                jne     .text_next
+                add     esi, 2 * (27 - 10 - 20 / 2)
+.text_next:
+                loop    .text
+                pop     rcx
                 push    1                       ; queue_max
                 pop     rax
                 mov     edx, AHCI_TABLE_BYTES
-                call    device_limits_first     ; the controller's one message
-                inc     dword [VAR(info + machine_info.disks + list.count)]
+                jmp     device_limits_first     ; the controller's one message
 .none:
                 ret
 ahci_silent:
@@ -442,17 +434,17 @@ ahci_submit:
                 shl     ebp, 5                  ; command_header_size
                 mov     [STATE(list) + rbp + command_header.flags], eax
                 ret
-.flush:                                         ; its blocks are 0
-                mov     eax, FIS_COMMAND | ATA_FLUSH << 16
-                bts     [STATE(plain)], ebp
-                jmp     .fis
 .end:
                 mov     ebp, [STATE(port)]
                 mov     eax, [STATE(free)]
                 xor     eax, r9d
                 or      [STATE(ready)], eax
-                push    ENTRY_SHIFT
                 jmp     ahci_issue
+.flush:
+                xor     ecx, ecx
+                mov     eax, FIS_COMMAND | ATA_FLUSH << 16
+                bts     [STATE(plain)], ebp
+                jmp     .fis
 
 ; -----------------------------------------------------------------------------
 ; Finds out which operations are finished. If there was an error, all that were issued have failed, and the port is started
@@ -507,26 +499,28 @@ ahci_reap:
                 call    ahci_poll
                 mov     r9, [STATE(free)]       ; (which that may have changed)
                 mov     r10d, [STATE(finished)]
-.next:
-                sub     r11d, 1
-                jb      .done
+                call    disk_completions
+                jmp     short .end
+.finished:
                 bsf     eax, r10d
-                jz      .done
+                jz      .none
                 btr     r10d, eax
                 bt      [STATE(failed)], eax
                 sbb     ecx, ecx
-                call    disk_complete
-                jmp     .next
-.done:
+                clc
+                ret
+.none:
+                stc
+                ret
+.end:
                 mov     [STATE(finished)], r10d
                 and     [STATE(failed)], r10d
-                push    COMPLETION_SHIFT
 
 ; -----------------------------------------------------------------------------
-; Issues what is ready and may go, and ends a call on a ring.
+; Issues what is ready and may go.
 ;
-; IN    rsi  ring     rbp  port     r9  free slots; on the stack what ring_end takes in cl, and what it takes off
-; OUT   as ring_end
+; IN    rsi  ring     rbp  port
+; USES  rax rcx rdi
 ahci_issue:
                 mov     ecx, [STATE(ready)]
                 mov     eax, [STATE(issued)]
@@ -546,8 +540,7 @@ ahci_issue:
                 or      [STATE(issued)], ecx
                 mov     [rbp + PORT_CI], ecx
 .done:
-                pop     rcx
-                jmp     ring_end_slots
+                ret
 
 ; -----------------------------------------------------------------------------
 ; Lets a port interrupt this core. A controller has one message or line for all its disks, and each may have another core

@@ -10,22 +10,26 @@ DISK_SLOT_BYTES         equ 1 << DISK_SLOT_SHIFT
 DISK_COMPLETION         equ -completion_size
 
 ; -----------------------------------------------------------------------------
-; Takes a submit call's operations one after the other, as long as slots are free: checks them, fills in their completions,
-; and has the driver build them. Then it returns, with what ring_end takes off on the stack; if one is refused, from the
-; submit call itself, and nothing of what was built is to count.
+; A submit call, but for its driver's part. Takes operations one after the other, as long as slots are free: checks them,
+; fills in their completions, and has the driver build them. Then the driver tells the device. If one is refused, that is
+; the call's result, and nothing of what was built is to count.
 ;
-; The two bytes behind the call are the jump to where the driver goes on. Behind them is what builds an operation, a routine:
-;   IN    rdx  first entry     ebp  slot     rdi  behind its completion     eax  blocks     r8  disk_record
+; The two bytes behind the call are a jump to the routine that tells the device:
+;   IN    rsi ring, r9 slots that are free now, r8, r10, r11 as the driver has them
+;   USES  rax rcx rdi rbx rbp r8, r10, r11
+; Behind them is the routine that builds an operation:
+;   IN    rdx  first entry     ebp  slot     rdi  behind its completion     eax  blocks, of a flush 1     r8  disk_record
 ;         flags  of the comparison of its kind with disk_write     rsi, r9 to r11 as from ring_begin
 ;   OUT   rdx  behind its last entry
 ;   USES  rax rcx rdi rbx rbp, and r10
 ;
 ; IN    r8 device, rsi ring, rdx ops, ecx count
-; OUT   rdx  behind the last entry taken     r9  slots that are free now     rsi, r8, r10, r11 as the driver has them
+; OUT   rax  as disk_submit
 disk_operations:
                 pop     rdi
                 call    ring_begin
                 mov     r8, [r8 + device.record]
+                push    ENTRY_SHIFT
                 push    rdi
                 add     edi, 2
                 push    rdi
@@ -51,8 +55,7 @@ disk_operations:
                 bsf     rbp, r9
                 jnz     .operation
 .end:
-                pop     rax
-                ret
+                jmp     disk_completions.end
 
 ; Ends a submit call with an error, rax, from anywhere in it; disk_range with that.
 disk_range:
@@ -66,14 +69,28 @@ disk_refused:
                 ret
 
 ; -----------------------------------------------------------------------------
-; Returns the completion of a finished operation, unless there is none in flight in its slot, which is free then.
+; The loop of a reap call: returns the completions of operations that the device has finished, unless there is none in
+; flight in its slot, which is free then. Ends the call as disk_operations does.
 ;
-; IN    eax  slot     rcx  0: it has succeeded     rdx  where     rsi, rbx, r9 as from ring_begin
-; OUT   rdx  behind it
-; USES  rax xmm0
-disk_complete:
+; The two bytes behind the call are a jump to the routine that tells the device. Behind them is the routine that finds what
+; is finished:
+;   OUT   eax  slot     rcx  0: it has succeeded; or CF set: no more is
+;   USES  rdi rbp r10
+;
+; IN    r11d  count     rdx  completions     rsi, rbx, r9 as from ring_begin
+; OUT   rax  as disk_reap
+disk_completions:
+                pop     rdi
+                push    COMPLETION_SHIFT
+                push    rdi
+                add     edi, 2
+                push    rdi
+                jmp     .next
+.finished:
+                call    [rsp]
+                jc      .end
                 bts     r9, rax
-                jc      .done                   ; not to be believed
+                jc      .next                   ; not to be believed
                 shl     eax, DISK_SLOT_SHIFT
                 movups  xmm0, [rbx + rax + DISK_COMPLETION]
                 movups  [rdx], xmm0
@@ -82,18 +99,25 @@ disk_complete:
                 and     dword [rdx + completion.bytes], 0
 .good:
                 add     rdx, completion_size
-.done:
-                ret
+.next:
+                sub     r11d, 1
+                jae     .finished
+.end:
+                pop     rax
+                pop     rax
+                call    rax
+                pop     rcx
+                jmp     ring_end_slots
 
 ; -----------------------------------------------------------------------------
 ; Checks the operation at the front, as disk_submit promises: kind, flags, addresses, whole blocks inside the disk, and
-; how many entries and bytes it has.
+; how many entries and bytes it has, and where they join.
 ;
 ; A driver calls it for each operation before anything of it reaches the device. If CF is set, the driver takes back what it
 ; has built since the call began, rings no doorbell, and returns rax.
 ;
 ; IN    rdx  first entry      r11  end of the entries, above rdx      r8  disk_record
-; OUT   rax  blocks, 0 for a flush      edi  bytes      CF clear
+; OUT   rax  blocks, 1 for a flush      edi  bytes, 0 for a flush      CF clear
 ;       or CF set and rax  -range, -pointer, -unsupported
 ; USES  rcx
 disk_check:
@@ -125,7 +149,14 @@ disk_check:
                 cmp     eax, [r8 + disk_record.entry_max]
                 jae     .range
                 cmp     rcx, r11
-                jb      .entry
+                jae     .range
+                test    byte [r8 + disk_record.features], disk_pages
+                jz      .entry
+                mov     eax, [rcx - disk_op_size + disk_op.address]
+                add     eax, [rcx - disk_op_size + disk_op.bytes]
+                or      eax, [rcx + disk_op.address]
+                shl     eax, 32 - 12
+                jz      .entry
 .range:
                 push    -error_range
                 jmp     .refused
@@ -146,7 +177,8 @@ disk_check:
                 jne     .no_flush
                 test    byte [r8 + disk_record.features], disk_write_cache
                 jz      .unsupported
-                xor     eax, eax
+                push    1
+                pop     rax
                 ret
 .no_flush:
                 test    byte [r8 + disk_record.features], disk_read_only

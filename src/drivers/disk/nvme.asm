@@ -75,16 +75,17 @@ struc nvme_completion
 .status:                resw 1                  ; bit 0: phase
 endstruc
 
-; A controller: two pages, of which the first begins with the admin submission queue and the second with the completion
-; queue. Both have two entries. Routines have the address of this struct, behind the commands.
-struc nvme_controller, -(2 << NVME_COMMAND_SHIFT)
-.commands:              resb 2 << NVME_COMMAND_SHIFT
+; A controller: two pages, of which the first begins with the admin completion queue and the second with the submission
+; queue. Both have two entries. Routines have the address of this struct, behind the completions.
+struc nvme_controller, -(2 << COMPLETION_SHIFT)
+.completions:           resb 2 << COMPLETION_SHIFT
 .function:              resd 1
 .patience_us:           resd 1
 .doorbells:             resq 1
 .next:                  resd 1                  ; the command to give next; 0: it has to be enabled
-                        resb PAGE_BYTES - 20 - (2 << NVME_COMMAND_SHIFT)
-.completions:
+.queues:                resd 1                  ; that namespaces have
+                        resb PAGE_BYTES - 24 - (2 << COMPLETION_SHIFT)
+.commands:
 endstruc
 
 ; The driver's part of struct device, and of struct ring
@@ -94,7 +95,7 @@ struc nvme
                         resd 1
 .read:                  resd 1                  ; first 8 bytes of a read command, but for the slot's number
 .namespace:             resd 1
-.first:                 resd 1                  ; its first queue
+.first:                 resd 1                  ; the queue before its first one
 endstruc
 NVME_FREE               equ ring.free_end       ; bits of the slots that are free: r9
 NVME_DOORBELL           equ ring.record         ; these in the order in which nvme_open fills them in
@@ -111,12 +112,19 @@ struc nvme_queue, -12288
 .slots:
 endstruc
 NVME_LIST               equ 8                   ; from the first page's address, where routines have a slot's
-NVME_QUEUE_BIT          equ 13                  ; of the bytes of .commands
+NVME_TAIL_SHIFT         equ NVME_COMMAND_SHIFT - 3      ; tails and heads are kept in units of eight bytes
+NVME_TAIL_STEP          equ 1 << NVME_TAIL_SHIFT
+NVME_TAIL_END_BIT       equ 10
+NVME_HEAD_SHIFT         equ COMPLETION_SHIFT - 3
+NVME_HEAD_STEP          equ 1 << NVME_HEAD_SHIFT        ; at the queue's end a head's byte overflows
 NVME_DEPTH_SHIFT        equ DISK_SLOT_SHIFT + 1 ; of the least depth that is room for all of it, in whole pages
 NVME_DEPTH_BYTES        equ 1 << NVME_DEPTH_SHIFT
 
 %if nvme_queue.slots - nvme_queue.commands + DEPTH_MIN * DISK_SLOT_BYTES > DEPTH_MIN * NVME_DEPTH_BYTES
 %error a queue of the least depth has no room for its slots
+%endif
+%if 2 * NVME_DEPTH_MAX * NVME_TAIL_STEP != 1 << NVME_TAIL_END_BIT || 2 * NVME_DEPTH_MAX * NVME_HEAD_STEP != 1 << 8
+%error tails or heads do not go back to 0 where a queue ends
 %endif
 
 nvme_driver:                                    ; struct disk_driver
@@ -133,26 +141,19 @@ nvme_start.none:
 ; IN    r12, rbx  pci_record     edi  its function     rbp  near_variables
 ; USES  all but r12
 nvme_start:
-                call    pci_use
+                call    pci_use_registers
+                dw      PCI_REGISTERS(0, NVME_REGISTERS_SHIFT)
                 movzx   r14d, word [rbx + pci_record.msix_count]
                 dec     r14d                    ; so many queues have one, at most
                 jle     .none
-                mov     rsi, [rbx + pci_record.bar]
-                mov     eax, [rbx + pci_record.bar_bytes]
-                shr     eax, NVME_REGISTERS_SHIFT
-                jz      .none                   ; (ports have bit 0 set and are few)
                 test    dword [rsi + nvme_registers.cap + 4], NVME_CAP_UNUSABLE
                 jnz     .none
                 mov     edx, [rsi + nvme_registers.cap]
                 cmp     dx, 2 * NVME_DEPTH_MAX - 1      ; entries of a queue - 1
                 jb      .none
-                mov     edi, 2 * PAGE_BYTES
-                call    arena_take
-                xchg    edi, eax
-                xor     eax, eax
-                push    (2 << NVME_COMMAND_SHIFT) / 4
-                pop     rcx
-                rep     stosd
+                call    arena_page
+                call    arena_page              ; the one before that
+                lea     edi, [rax - nvme_controller]
                 mov     eax, [rbx + pci_record.function]
                 mov     ebx, edi
                 stosd
@@ -190,8 +191,6 @@ nvme_start:
                 cdq
                 div     ecx
                 xchg    r14d, eax               ; queues of each
-                push    1
-                pop     r13                     ; first queue
 .next:
                 add     r15d, 4
                 xor     ecx, ecx
@@ -211,22 +210,16 @@ nvme_start:
                 lea     eax, [rcx - 9]
                 cmp     eax, 12 - 9
                 ja      .next
-                push    rsi
-                lea     edi, [VAR(info + machine_info.disks)]
-                push    rbx
-                call    device_add
-                pop     rdx                     ; the controller
-                lea     edi, [rsi + disk_record.features]
-                pop     rsi
+                mov     edx, nvme_driver
+                call    disk_add
                 jc      .registered
-                inc     dword [VAR(info + machine_info.disks + list.count)]
-                mov     dword [rbx + device.driver], nvme_driver
-                mov     [rbx + nvme.controller], edx
-                mov     dword [rbx + nvme.read], NVME_ID_MARK << 16 | NVME_READ
-                mov     [rbx + nvme.first], r13d
+                mov     [rdx + nvme.controller], ebx
+                mov     dword [rdx + nvme.read], NVME_ID_MARK << 16 | NVME_READ
                 mov     eax, [r15]
-                mov     [rbx + nvme.namespace], eax
-                mov     ebx, edx
+                mov     [rdx + nvme.namespace], eax
+                mov     eax, r14d
+                xadd    [rbx + nvme_controller.queues], eax
+                mov     [rdx + nvme.first], eax
                 mov     edx, NVME_CONTROLLER_PHYS + 512
                 movzx   eax, byte [rdx + 520 - 512]     ; optional commands
                 and     al, disk_can_zero | disk_can_discard
@@ -238,15 +231,16 @@ nvme_start:
                 adc     al, disk_pages          ; and disk_read_only
                 stosd
                 movsq                           ; blocks
-                push    1
-                pop     rax
-                shl     eax, cl
+                xor     eax, eax
+                bts     eax, ecx
                 stosd                           ; block_bytes
                 movzx   eax, word [rsi + 46 - 8]        ; optimal boundary
                 shl     eax, cl
-                xchg    eax, esi
-                push    NVME_PAGES_MAX
+                stosd                           ; optimal_bytes
+                push    3
                 pop     rax
+                stosd                           ; address_mask
+                mov     al, NVME_PAGES_MAX
                 stosd                           ; entry_max
                 mov     dh, NVME_CONTROLLER_PHYS >> 8 & 0xff
                 mov     cl, [rdx + 77]          ; pages of a transfer, as a power of two
@@ -258,23 +252,14 @@ nvme_start:
 .bytes:
                 shl     eax, 12
                 stosd                           ; bytes_max
-                push    3
-                pop     rax
-                stosd                           ; address_mask
-                xchg    eax, esi
-                stosd                           ; optimal_bytes
-                lea     esi, [rdx + 24]
-                mov     cl, 40 / 4              ; (the other bytes are 0)
-                rep     movsd                   ; model
                 lea     esi, [rdx + 4]
-                mov     cl, 20 / 4
-                rep     movsd                   ; serial
+                mov     cl, (20 + 40) / 4       ; (the other bytes are 0)
+                rep     movsd                   ; serial, model
                 mov     eax, r14d
                 mov     cl, NVME_DEPTH_MAX
                 cdq
                 mov     dh, NVME_DEPTH_BYTES >> 8
                 call    device_limits_first     ; the admin queue's, which so may wake this core for nothing; MSI-X is on now
-                add     r13d, r14d
                 jmp     .next
 
 ; -----------------------------------------------------------------------------
@@ -292,7 +277,7 @@ nvme_enable:
                 lea     eax, [rbx + nvme_controller.commands]
                 mov     [rbx + nvme_controller.next], eax
                 stosq
-                add     eax, PAGE_BYTES
+                lea     eax, [rbx + nvme_controller.completions]
                 stosq
                 mov     dword [rsi + nvme_registers.cc - nvme_registers.csts], NVME_CC_ENABLE
                 dec     r9d                     ; (0 since nvme_stop)
@@ -337,12 +322,11 @@ nvme_wait:
                 xor     eax, eax
                 mov     edi, [rbx + nvme_controller.patience_us]
                 call    device_wait
-                jc      .silent
-                xor     eax, eax
+                js      .silent
 .done:
                 ret
 .silent:
-                and     dword [rbx + nvme_controller.next], 0
+                mov     [rbx + nvme_controller.next], edi       ; the bit's number
                 mov     eax, [rbx + nvme_controller.function]
                 jmp     device_silent
 
@@ -380,49 +364,35 @@ nvme_admin:
                 mov     edi, [rbx + nvme_controller.next]
                 test    edi, edi
                 jz      .io                     ; not enabled
-                xor     byte [rbx + nvme_controller.next], nvme_command_size
-                stosd                           ; (its identifier is 0)
-                xchg    eax, edx
-                stosd
-                add     edi, nvme_command.prp1 - nvme_command.namespace - 4
-                xchg    rax, rsi
-                stosq
-                scasq
-                xchg    eax, ecx
-                stosd
-                xchg    eax, r9d
-                stosd
-                movzx   eax, byte [rbx + nvme_controller.next]  ; (they lie at the beginning of a page)
-                shr     eax, NVME_COMMAND_SHIFT - COMPLETION_SHIFT
-                lea     esi, [rbx + nvme_controller.completions + nvme_completion_size + nvme_completion.id]
-                sub     esi, eax                ; where this one ends
+                mov     [rdi + nvme_command.opcode], eax        ; and identifier: 0
+                mov     [rdi + nvme_command.namespace], edx
+                mov     [rdi + nvme_command.prp1], rsi
+                mov     [rdi + nvme_command.cdw10], ecx
+                mov     [rdi + nvme_command.cdw11], r9d
+                btc     dword [rbx + nvme_controller.next], NVME_COMMAND_SHIFT  ; they begin a page: CF is this one's number
+                setc    al                      ; (opcodes are small)
+                imul    esi, eax, nvme_completion_size
+                lea     esi, [rbx + rsi + nvme_controller.completions + nvme_completion.id]
                 or      byte [rsi], 1           ; so that it is seen to come
-                shr     eax, COMPLETION_SHIFT
                 mov     rdi, [rbx + nvme_controller.doorbells]
-                mov     [rdi], eax
-                push    rdi
-                push    rax
+                mov     [rdi + 4], eax          ; the completions before it are taken
+                xor     al, 1
+                stosd
                 call    nvme_wait
-                pop     rdx
-                pop     rdi
                 js      .done
-                mov     [rdi + 4], edx
                 mov     edx, [rsi + nvme_completion.result - nvme_completion.id]
                 mov     ecx, [rsi]
                 shr     ecx, NVME_STATUS_SHIFT
                 jz      .done
 .io:
-                push    -error_io
-                pop     rax
-                test    eax, eax
+                or      rax, -error_io          ; (it was 0, or NVME_ADMIN_DELETE)
 .done:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, esi queues, edx depth, rcx memory
+; IN    r8 device, esi queues, ebp depth, rcx memory
 ; OUT   rax 0, or -timeout, -io
 nvme_open:
-                mov     ebp, edx
                 mov     r11, rcx
                 mov     ebx, [r8 + nvme.controller]
                 cmp     dword [rbx + nvme_controller.next], 0
@@ -445,10 +415,10 @@ nvme_open:
                 sub     ecx, ebp                ; (both from 0)
                 shr     rax, cl
                 stosq                           ; NVME_FREE
-                mov     edx, [r8 + device.queues]
                 inc     dword [r8 + device.queues]
+                mov     edx, [r8 + device.queues]
                 lea     eax, [rdx + rdx]        ; the queue has two places there
-                mov     [r8 + device.rings + rax * 8], r10
+                mov     [r8 + device.rings - 16 + rax * 8], r10
                 add     edx, [r8 + nvme.first]
                 mov     rax, [rbx + nvme_controller.doorbells]
                 lea     rax, [rax + rdx * 8]
@@ -485,14 +455,12 @@ nvme_close:
                 mov     ebx, [r8 + nvme.controller]
                 xor     eax, eax
                 xchg    eax, [r8 + device.queues]
-                add     eax, eax                ; as above
 .queue:
-                sub     eax, 2
+                dec     eax
                 js      .deleted
                 push    rax
-                mov     rsi, [r8 + device.rings + rax * 8]
-                call    nvme_disarm
-                mov     r10, rsi
+                add     eax, eax                ; as above
+                mov     r10, [r8 + device.rings + rax * 8]
                 xor     eax, eax                ; NVME_ADMIN_DELETE
                 call    nvme_queues
                 pop     rax
@@ -507,43 +475,54 @@ nvme_close:
                 ret
 
 ; -----------------------------------------------------------------------------
+; Disarms the ring, and returns what is finished.
+;
 ; IN    r8 device, rsi ring, rdx completions, ecx count
 ; OUT   rax how many
 nvme_reap:
                 call    ring_begin
                 mov     r11d, ecx
-                call    nvme_disarm
-                mov     r10d, [rsi + ring.used_index]
-                jmp     .next
-.completion:
-                lea     rdi, [rsi + r10 + nvme_queue.completions + nvme_completion.id]
+                shr     byte [rsi + NVME_ARMED], 1
+                jnc     .disarmed
+                mov     rdi, [rsi + ring.entry_control]
+                or      dword [rdi], 1          ; masked
+.disarmed:
+                mov     ebp, [rsi + ring.used_index]
+                call    disk_completions
+                jmp     short .end
+.finished:
+                lea     rdi, [rsi + rbp * 8 + nvme_queue.completions + nvme_completion.id]
                 mov     ecx, [rdi]
-                jrcxz   .done                   ; no new one
+                jrcxz   .none                   ; no new one
                 and     dword [rdi], 0
+                add     bpl, NVME_HEAD_STEP
                 mov     eax, ecx
-                and     eax, [rsi + NVME_SLOT_MASK]
                 shr     ecx, NVME_STATUS_SHIFT
-                call    disk_complete
-                add     r10d, completion_size
-                btr     r10d, NVME_QUEUE_BIT - NVME_COMMAND_SHIFT + COMPLETION_SHIFT
-.next:
-                sub     r11d, 1
-                jae     .completion
-.done:
-                mov     cl, COMPLETION_SHIFT
+                and     eax, [rsi + NVME_SLOT_MASK]
+                ret
+.none:
+                stc
+                ret
+.end:
+                mov     cl, NVME_HEAD_SHIFT
                 push    4
                 pop     rdi
 
-; Ends a call on a queue. IN r9 free slots, r10d where its tail (edi 0) or head (edi 4) is now, in units of cl, as ring_end
-nvme_end:
-                cmp     r10d, [rsi + rdi + ring.avail_index]
-                mov     [rsi + rdi + ring.avail_index], r10d    ; or used_index
-                je      .none
-                shr     r10d, cl
+; Tells the device, if it is news, where a queue's tail (edi 0) or head (edi 4) is now. IN rsi ring, ebp in units of cl
+nvme_tell:
+                cmp     ebp, [rsi + rdi + ring.avail_index]
+                mov     [rsi + rdi + ring.avail_index], ebp     ; or used_index
+                je      .told
+                shr     ebp, cl
                 mov     rax, [rsi + NVME_DOORBELL]
-                mov     [rax + rdi], r10d
-.none:
-                jmp     ring_end_slots
+                mov     [rax + rdi], ebp
+.told:
+                ret
+nvme_submit.end:
+                mov     cl, NVME_TAIL_SHIFT
+                mov     ebp, r10d
+                xor     edi, edi
+                jmp     nvme_tell
 
 ; -----------------------------------------------------------------------------
 ; IN    r8 device, rsi ring, rdx ops, ecx count
@@ -553,7 +532,7 @@ nvme_submit:
                 call    disk_operations
                 jmp     short .end
 .operation:
-                lea     rbx, [rsi + r10 * 2 + nvme_queue.commands]
+                lea     rbx, [rsi + r10 * 8 + nvme_queue.commands]
                 movlps  [rbx + nvme_command.opcode], xmm1       ; and namespace
                 mov     [rbx + nvme_command.id], bpl
                 lea     rbp, [rdi + NVME_LIST + 8]      ; behind the list's first entry
@@ -577,18 +556,10 @@ nvme_submit:
                 inc     rax
                 cmp     rax, rcx
                 js      .page                   ; (also where addresses end)
-                cmp     byte [rdx + disk_op.flags], 0
-                je      .built
-                add     rdx, disk_op_size
-                or      ecx, [rdx + disk_op.address]
-                shl     ecx, 32 - 12
-                jz      .entry
-                jmp     disk_range              ; the entries do not join at a page
-.end:
-                mov     cl, ENTRY_SHIFT         ; which r10d counts in, too
-                xor     edi, edi
-                jmp     nvme_end
 .built:
+                add     rdx, disk_op_size
+                cmp     byte [rdx - disk_op_size + disk_op.flags], 0
+                jne     .entry
                 movups  xmm0, [rbp - NVME_LIST - 8]
                 movups  [rbx + nvme_command.prp1], xmm0 ; and prp2: right for two pages
                 cmp     rdi, rbp
@@ -596,21 +567,18 @@ nvme_submit:
                 sub     rbp, 8
                 mov     [rbx + nvme_command.prp2], rbp
 .queued:
-                add     rdx, disk_op_size
-                add     r10d, nvme_command_size / 2
-                btr     r10d, NVME_QUEUE_BIT - 1
+                add     r10d, NVME_TAIL_STEP
+                btr     r10d, NVME_TAIL_END_BIT
                 ret
-.flush:
-                inc     dword [rbx + nvme_command.cdw12]        ; no blocks
-                jmp     .queued
 .zero:
                 dec     byte [rbx + nvme_command.opcode]        ; NVME_ZERO
-                jmp     .queued
+                jmp     .built
 .other:
-                js      .flush
+                js      .built                  ; a flush, which needs nothing of what it gets
                 cmp     byte [rdx + disk_op.kind], disk_zero
                 je      .zero
-                mov     [rbx + nvme_command.prp1], rdi  ; one range: no attributes, blocks, the first block
+                lea     rax, [rdi + 8]          ; one range lies there: no attributes, blocks, the first block
+                stosq
                 xor     eax, eax
                 stosd
                 xchg    [rbx + nvme_command.cdw12], eax
@@ -620,7 +588,7 @@ nvme_submit:
                 xchg    [rbx + nvme_command.cdw10], rax ; ranges - 1, and cdw11
                 mov     byte [rbx + nvme_command.cdw11], NVME_DISCARD_BIT
                 stosq
-                jmp     .queued
+                jmp     .built
 
 ; -----------------------------------------------------------------------------
 ; Lets a ring interrupt this core, unless work is there already.
@@ -635,20 +603,11 @@ nvme_submit:
 nvme_arm:
                 mov     edi, [rsi + NVME_NUMBER]
                 call    ring_route
-                mov     rdi, [rsi + ring.entry_end]
+                mov     rdi, [rsi + ring.entry_control]
                 xor     eax, eax
-                mov     [rdi - 4], eax
+                mov     [rdi], eax              ; unmasked
                 mov     byte [rsi + NVME_ARMED], 1
                 mov     ecx, [rsi + ring.used_index]
-                cmp     eax, [rsi + rcx + nvme_queue.completions + nvme_completion.id]
+                cmp     eax, [rsi + rcx * 8 + nvme_queue.completions + nvme_completion.id]
                 adc     eax, eax                ; not 0: a new one
-                ret
-
-; Masks a ring's MSI-X entry if it is armed. IN rsi ring; uses rdi.
-nvme_disarm:
-                shr     byte [rsi + NVME_ARMED], 1
-                jnc     .done
-                mov     rdi, [rsi + ring.entry_end]
-                or      dword [rdi - 4], 1
-.done:
                 ret

@@ -62,9 +62,9 @@ virtio_blk_driver:                              ; struct disk_driver
 ; USES  all but r12
 virtio_blk_start:
                 lea     edi, [VAR(info + machine_info.disks)]
+                mov     edx, virtio_blk_driver
                 call    virtio_probe
                 push    rbx
-                mov     dword [rbx + device.driver], virtio_blk_driver
                 xor     eax, eax
                 bt      ecx, VIRTIO_BLK_F_ZEROES_BIT
                 adc     eax, eax
@@ -96,6 +96,12 @@ virtio_blk_start:
                 stosq
                 pop     rax
                 stosd
+                test    ch, VIRTIO_BLK_F_TOPOLOGY >> 8
+                jz      .topology
+                imul    eax, [rsi + virtio_blk_config.optimal_blocks]
+                mov     [rdi], eax
+.topology:
+                scasq                           ; (over optimal_bytes and address_mask)
                 push    1
                 pop     rax
                 mov     ebx, eax
@@ -109,12 +115,6 @@ virtio_blk_start:
                 cmova   eax, edx
                 stosd
                 or      dword [rdi], -1         ; bytes_max
-                test    ch, VIRTIO_BLK_F_TOPOLOGY >> 8
-                jz      .topology
-                mov     eax, [rsi + virtio_blk_config.optimal_blocks]
-                imul    eax, [rdi + disk_record.block_bytes - disk_record.bytes_max]
-                mov     [rdi + disk_record.optimal_bytes - disk_record.bytes_max], eax
-.topology:
                 add     edi, disk_record.queue_max - disk_record.bytes_max
                 xchg    eax, ebx
                 test    ch, VIRTIO_BLK_F_MQ >> 8
@@ -131,7 +131,7 @@ virtio_blk_start:
                 push    1
                 pop     rsi
                 push    4                       ; slots: with fewer the available ring does not have its room
-                pop     rdx
+                pop     rbp
                 xor     r11d, r11d
                 call    virtio_start
                 js      .done

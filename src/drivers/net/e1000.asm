@@ -22,7 +22,7 @@
 ;       §7, §10; I210 datasheet §7.1.4.1, §7.2.2.1 (legacy descriptors)
 
 E1000_VENDOR            equ 0x8086
-E1000_REGISTERS_BYTES   equ 0x20000
+E1000_REGISTERS_SHIFT   equ 17                  ; of their bytes
 E1000_RESET_US          equ 20000               ; after which the EEPROM has been read again
 E1000_BUFFER_BYTES      equ 1522                ; longest frame without RCTL.LPE: two VLAN tags, or one and the FCS
 E1000_PART_BYTES        equ 2048                ; RCTL.BSIZE, as reset leaves it: 0
@@ -180,20 +180,16 @@ e1000_start:
 .none:
                 ret
 .known:
-                mov     cl, [rsi - 1]           ; with its offloads
-                cmp     word [r12 + pci_record.bar_bytes + 2], E1000_REGISTERS_BYTES >> 16
-                jb      .none
-                call    pci_use
+                mov     bl, [rsi - 1]           ; with its offloads
+                call    pci_use_registers
+                dw      PCI_REGISTERS(0, E1000_REGISTERS_SHIFT)
                 lea     edi, [VAR(info + machine_info.nics)]
+                mov     edx, e1000_driver
                 call    device_add
                 jc      .none
-                inc     dword [rdi + list.count]
-                lea     edi, [rsi + nic_record.offloads]
-                mov     dword [rbx + device.driver], e1000_driver
-                mov     rsi, [r12 + pci_record.bar]
-                mov     [rbx + e1000.registers], rsi
+                mov     [rdx + e1000.registers], rsi
                 call    e1000_stop              ; the firmware may have left it busy
-                xchg    eax, ecx
+                xchg    eax, ebx
                 and     eax, nic_long           ; at most
                 stosd
                 mov     si, E1000_RAL           ; see e1000_open
@@ -226,16 +222,14 @@ e1000_open.silent:
                 ret
 
 ; -----------------------------------------------------------------------------
-; IN    r8 device, edx depth, rcx memory, r11d -1: for long frames too, 0: not
+; IN    r8 device, ebp depth, rcx memory, r11d -1: for long frames too, 0: not
 ; OUT   rax  0, or -timeout
 ; USES  all but r8 r12 to r15
 e1000_open:
                 mov     ebx, r11d
-                push    rdx
                 push    rcx
                 call    e1000_close
                 pop     r9
-                pop     rbp
                 js      .silent
                 shl     ebp, 5                  ; bytes of the descriptors
                 mov     rdx, [r8 + e1000.registers]     ; they lie at a multiple of their size, 128 KiB or more:

@@ -160,8 +160,8 @@ virtio_net_post:
 ; USES  all but r12
 virtio_net_start:
                 lea     edi, [VAR(info + machine_info.nics)]
+                mov     edx, virtio_net_driver
                 call    virtio_probe
-                mov     dword [rbx + device.driver], virtio_net_driver
                 mov     eax, ecx
                 and     eax, VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM        ; the same bits as nic_offload
                 mov     edx, ecx
@@ -198,7 +198,7 @@ virtio_net_start:
 ; Opens; then tells the device how many pairs to use if it is more than one: a command on the control queue, a ring in
 ; the device's page. The command and the number fill a slot's header, and the status follows straight.
 ;
-; IN    r8 device, esi queues, edx depth, rcx memory, r11d whether for long frames
+; IN    r8 device, esi queues, ebp depth, rcx memory, r11d whether for long frames
 ; OUT   rax 0, or -timeout, -unsupported, -io
 ; USES  all but r12 to r15
 ; SPEC  virtio 1.2 §5.1.6.5.5
