@@ -36,8 +36,7 @@ HBA_BOHC                equ 0x28                ; reserved, and 0, where there i
 HBA_BOHC_OWN            equ 2
 HBA_BOHC_FIRMWARE_BIT   equ 0
 HBA_PORTS               equ 0x100
-HBA_SHIFT               equ 11
-HBA_BYTES               equ 1 << HBA_SHIFT      ; of the registers of 14 ports; no more are looked for
+HBA_SHIFT               equ 9                   ; the registers of two ports; there are 32 at most, as many as the BAR reaches
 PORT_BYTES              equ 0x80
 
 ; Registers are counted from PxSSTS: so the number of most of their bits is a signed byte, which is what ahci_wait takes.
@@ -118,7 +117,7 @@ struc ahci
 .tables:                resq 1                  ; as ring.desc: rbx
 .port:                  resq 1                  ; as ring.slots: rbp; registers
 .plain:                 resd 1                  ; of the ready and issued ones
-                        resd 1
+.hba:                   resd 1                  ; registers that all its ports share
                         resq 1                  ; ring.entry_control
                         resq 1                  ; ring.stack
                         resq 1
@@ -162,7 +161,10 @@ ahci_start:
                 not     eax
                 test    eax, HBA_CAP_NEEDED
                 jnz     .none
+                mov     r15d, esi
                 mov     r14d, [rsi + HBA_PI]
+                mov     r13d, [r12 + pci_record.bar_bytes + AHCI_BAR * 8]
+                add     r13d, esi               ; where the registers end
                 add     esi, HBA_PORTS + PORT_ORIGIN
 .port:
                 push    rsi
@@ -174,7 +176,9 @@ ahci_start:
 .port_next:
                 pop     rsi
                 sub     esi, -PORT_BYTES
-                test    si, HBA_BYTES - PORT_BYTES
+                cmp     esi, r13d
+                jae     .none
+                test    r14d, r14d
                 jnz     .port
 .none:
                 ret
@@ -182,7 +186,7 @@ ahci_start:
 ; -----------------------------------------------------------------------------
 ; Registers the disk behind a port, if it is one.
 ;
-; IN    esi  port      r12 pci_record     rbp near_variables
+; IN    esi  port      r15d  the HBA's registers     r12 pci_record     rbp near_variables
 ; USES  all but rbp r12 to r15
 ahci_probe:
                 mov     edx, ahci_driver
@@ -190,6 +194,7 @@ ahci_probe:
                 jc      ahci_start.none
                 mov     ebx, edx
                 mov     [rbx + ahci.port], esi
+                mov     [rbx + ahci.hba], r15d
                 mov     eax, ebx
                 sub     eax, -AHCI_RING         ; (128, which as a signed byte there is only negative)
                 mov     [rbx + device.rings], eax
@@ -555,7 +560,7 @@ ahci_issue:
 ahci_arm:
                 mov     edx, [STATE(port)]
                 mov     byte [rdx + PORT_IS], PORT_IS_FIS
-                and     dx, -HBA_BYTES
+                mov     edx, [STATE(hba)]
                 or      dword [rdx + HBA_IS], -1
                 xor     edi, edi
                 mov     [STATE(routed)], edi
