@@ -215,7 +215,6 @@ virtio_probe:
                 mov     [rbx + virtio.common], rax
                 add     rax, VIRTIO_MMIO_DOORBELL
                 mov     [rbx + virtio.notify], rax
-                and     dword [rbx + virtio.notify_step], 0
                 add     rax, VIRTIO_MMIO_CONFIG - VIRTIO_MMIO_DOORBELL - MMIO
                 mov     [rbx + virtio.config], rax
                 sub     rax, VIRTIO_MMIO_CONFIG - VIRTIO_MMIO_ISR - MMIO

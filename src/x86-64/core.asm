@@ -130,7 +130,7 @@ core_entry:
 %include "src/drivers/drivers.inc"              ; which driver for which PCI function
 %include "src/drivers/virtio.asm"               ; virtio over PCI: discovery, open, close, rings
 %include "src/drivers/virtio_ring.asm"          ; the rings at work
-%include "src/drivers/ring.asm"                 ; rings of virtio and NVMe
+%include "src/drivers/ring.asm"                 ; what rings of drivers have in common
 %include "src/drivers/virtio_registers.asm"     ; over PCI or MMIO
 %include "src/drivers/virtio_mmio.asm"          ; virtio over MMIO
 %include "src/drivers/net/virtio_net.asm"

@@ -422,6 +422,7 @@ device_silent:
                 pop     rax
                 call    console_hex
                 call    console_dead
+device_timeout:
                 push    -error_timeout
                 pop     rax
                 test    eax, eax

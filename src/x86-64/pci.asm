@@ -271,7 +271,7 @@ pci_put:
 
 ; -----------------------------------------------------------------------------
 ; As pci_use, for a driver whose registers lie in one BAR. Returns from the driver's start routine itself if that is none of
-; memory, or too small.
+; memory, too small, or nowhere.
 ;
 ; IN    edi  function      r12  pci_record      behind the call: dw PCI_REGISTERS(BAR, least size as a power of two)
 ; OUT   rsi  the BAR's address
@@ -287,7 +287,9 @@ pci_use_registers:
                 mov     eax, [rsi + pci_record.bar_bytes - pci_record.bar]
                 shr     eax, cl                 ; (ports have bit 0 set and are few)
                 jz      .none
-                push    qword [rsi]
+                mov     rcx, [rsi]
+                jrcxz   .none
+                push    rcx
                 call    pci_use
                 pop     rsi
                 ret

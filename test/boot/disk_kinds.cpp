@@ -143,7 +143,7 @@ void ranges(u32 optimal_bytes) {
     more.flags = disk_more;
     same(status_of(more), -static_cast<i64>(error::range));
   }
-  for (u8 const none : {u8{2}, u8{8}, u8{10}, u8{12}, u8{14}, u8{15}, u8{255}}) {
+  for (u8 const none : {u8{2}, u8{3}, u8{7}, u8{10}, u8{11}, u8{12}, u8{13}, u8{15}, u8{255}}) {
     same(status_of(range(none, 0, block)), -static_cast<i64>(error::range));
   }
 }

@@ -161,6 +161,8 @@ ahci_start:
                 not     eax
                 test    eax, HBA_CAP_NEEDED
                 jnz     .none
+                test    eax, eax
+                jz      .none                   ; all ones: it is gone
                 mov     r15d, esi
                 mov     r14d, [rsi + HBA_PI]
                 mov     r13d, [r12 + pci_record.bar_bytes + AHCI_BAR * 8]
@@ -195,8 +197,7 @@ ahci_probe:
                 mov     ebx, edx
                 mov     [rbx + ahci.port], esi
                 mov     [rbx + ahci.hba], r15d
-                mov     eax, ebx
-                sub     eax, -AHCI_RING         ; (128, which as a signed byte there is only negative)
+                lea     eax, [rbx + AHCI_RING]
                 mov     [rbx + device.rings], eax
                 mov     r8d, ebx
                 call    ahci_halt
@@ -246,6 +247,13 @@ ahci_probe:
                 jne     .none
 .block:
                 stosd
+                test    byte [IDENTIFY(76) + 1], 1 << 8 - 8
+                jz      .none                   ; no NCQ
+                mov     eax, [IDENTIFY(75)]     ; deepest queue - 1
+                inc     eax
+                and     eax, 0x30               ; 16 or 32 of them
+                jz      .none
+                push    rax
                 scasd                           ; (over optimal_bytes)
                 push    1                       ; address_mask: a PRDT's addresses are even
                 pop     rax
@@ -254,13 +262,6 @@ ahci_probe:
                 stosd
                 mov     eax, AHCI_BYTES_MAX
                 stosd
-                test    byte [IDENTIFY(76) + 1], 1 << 8 - 8
-                jz      .none                   ; no NCQ
-                mov     eax, [IDENTIFY(75)]     ; deepest queue - 1
-                inc     eax
-                and     eax, 0x30               ; 16 or 32 of them
-                jz      .none
-                push    rax
                 lea     esi, [IDENTIFY(10)]
                 push    (20 + 40) / 2           ; serial, and from word 27 on model
                 pop     rcx
@@ -499,9 +500,10 @@ ahci_poll:
 ; OUT   rax how many
 ahci_reap:
                 call    ring_begin
-                mov     r11d, ecx
                 and     dword [rbp + PORT_IE], 0
+                push    rcx
                 call    ahci_poll
+                pop     rcx
                 mov     r9, [STATE(free)]       ; (which that may have changed)
                 mov     r10d, [STATE(finished)]
                 call    disk_completions

@@ -74,13 +74,15 @@ disk_refused:
 ;
 ; The two bytes behind the call are a jump to the routine that tells the device. Behind them is the routine that finds what
 ; is finished:
-;   OUT   eax  slot     rcx  0: it has succeeded; or CF set: no more is
+;   IN    CF set
+;   OUT   eax  slot     rcx  0: it has succeeded     CF clear; or set: no more is
 ;   USES  rdi rbp r10
 ;
-; IN    r11d  count     rdx  completions     rsi, rbx, r9 as from ring_begin
+; IN    ecx  count     rdx  completions     rsi, rbx, r9 as from ring_begin
 ; OUT   rax  as disk_reap
 disk_completions:
                 pop     rdi
+                mov     r11d, ecx
                 push    COMPLETION_SHIFT
                 push    rdi
                 add     edi, 2
@@ -100,8 +102,8 @@ disk_completions:
 .good:
                 add     rdx, completion_size
 .next:
-                sub     r11d, 1
-                jae     .finished
+                add     r11d, -1                ; CF set unless it is 0
+                jc      .finished
 .end:
                 pop     rax
                 pop     rax

@@ -3,7 +3,7 @@
 ; A queue's memory comes from the program:
 ;
 ;     0       submission queue     128 commands of 64 bytes
-;     12,176  struct ring          the part of it that NVMe has
+;     12,160  struct ring          the part of it that NVMe has
 ;     12,288  completion queue     128 completions of 16 bytes: at the address that routines have
 ;     14,336  slots                1,024 bytes for each operation in flight: its completion, should it succeed, and its
 ;                                  list of pages
@@ -13,8 +13,8 @@
 ; is not 0 is new, whatever the phase. Which slots are free is a mask: whatever a device completes, none is freed twice.
 ;
 ; Admin commands are given one at a time, when a disk is opened or closed: disks of one controller are not opened or
-; closed by two cores at once. A controller that does not answer one is disabled, which takes its queues from all its
-; disks; the next disk that is opened enables it again.
+; closed by two cores at once. A controller that does not answer one is reset when the disk is closed, which takes its queues
+; from all its disks.
 ;
 ; SPEC  NVM Express 1.4 §3.1 (registers), §4 (queues), §4.3 (page lists), §5 (admin commands), §6 (NVM commands), §7.6.1
 
@@ -30,8 +30,7 @@ NVME_ADMIN_IDENTIFY     equ 6
 NVME_ADMIN_SET_FEATURES equ 9
 NVME_FEATURE_QUEUES     equ 7
 NVME_READ               equ 2
-NVME_KIND               equ 9                   ; the bits that disk_write (1), disk_flush (0) and disk_discard (9) have in
-                                                ; common with their commands; disk_zero has one more than its command (8)
+NVME_KIND               equ 9                   ; the bits of disk_op.kind that are those of the command, but for NVME_READ
 NVME_DISCARD_BIT        equ 4                   ; cdw11: deallocate
 NVME_DEPTH_MAX          equ 64
 NVME_PAGES_MAX          equ (DISK_SLOT_BYTES - completion_size) / 8 - 1  ; of an operation, and the one it begins in
@@ -82,7 +81,7 @@ struc nvme_controller, -(2 << COMPLETION_SHIFT)
 .function:              resd 1
 .patience_us:           resd 1
 .doorbells:             resq 1
-.next:                  resd 1                  ; the command to give next; 0: it has to be enabled
+.next:                  resd 1                  ; the command to give next; 0: it has not answered
 .queues:                resd 1                  ; that namespaces have
                         resb PAGE_BYTES - 24 - (2 << COMPLETION_SHIFT)
 .commands:
@@ -113,17 +112,15 @@ struc nvme_queue, -12288
 endstruc
 NVME_LIST               equ 8                   ; from the first page's address, where routines have a slot's
 NVME_TAIL_SHIFT         equ NVME_COMMAND_SHIFT - 3      ; tails and heads are kept in units of eight bytes
-NVME_TAIL_STEP          equ 1 << NVME_TAIL_SHIFT
 NVME_TAIL_END_BIT       equ 10
-NVME_HEAD_SHIFT         equ COMPLETION_SHIFT - 3
-NVME_HEAD_STEP          equ 1 << NVME_HEAD_SHIFT        ; at the queue's end a head's byte overflows
+NVME_HEAD_SHIFT         equ COMPLETION_SHIFT - 3        ; where the queue ends a head's byte overflows
 NVME_DEPTH_SHIFT        equ DISK_SLOT_SHIFT + 1 ; of the least depth that is room for all of it, in whole pages
 NVME_DEPTH_BYTES        equ 1 << NVME_DEPTH_SHIFT
 
 %if nvme_queue.slots - nvme_queue.commands + DEPTH_MIN * DISK_SLOT_BYTES > DEPTH_MIN * NVME_DEPTH_BYTES
 %error a queue of the least depth has no room for its slots
 %endif
-%if 2 * NVME_DEPTH_MAX * NVME_TAIL_STEP != 1 << NVME_TAIL_END_BIT || 2 * NVME_DEPTH_MAX * NVME_HEAD_STEP != 1 << 8
+%if NVME_DEPTH_MAX * 2 << NVME_TAIL_SHIFT != 1 << NVME_TAIL_END_BIT || NVME_DEPTH_MAX * 2 << NVME_HEAD_SHIFT != 1 << 8
 %error tails or heads do not go back to 0 where a queue ends
 %endif
 
@@ -131,9 +128,6 @@ nvme_driver:                                    ; struct disk_driver
                 dw      nvme_open - core_start_phys, nvme_close - core_start_phys
                 dw      nvme_submit - core_start_phys, nvme_reap - core_start_phys
                 dw      nvme_arm - core_start_phys
-
-nvme_start.none:
-                ret
 
 ; -----------------------------------------------------------------------------
 ; Starts a controller and registers its namespaces.
@@ -145,7 +139,7 @@ nvme_start:
                 dw      PCI_REGISTERS(0, NVME_REGISTERS_SHIFT)
                 movzx   r14d, word [rbx + pci_record.msix_count]
                 dec     r14d                    ; so many queues have one, at most
-                jle     .none
+                jle     short .none
                 test    dword [rsi + nvme_registers.cap + 4], NVME_CAP_UNUSABLE
                 jnz     .none
                 mov     edx, [rsi + nvme_registers.cap]
@@ -166,21 +160,16 @@ nvme_start:
                 stosq
                 call    nvme_enable
                 js      .none
-                push    1                       ; the controller
-                pop     rcx
+                movzx   edx, word [rsi + nvme_completion.result - nvme_completion.id]   ; submission queues - 1
+                inc     edx                     ; there are as many completion queues
+                cmp     r14d, edx
+                cmova   r14d, edx
+                inc     ecx                     ; the controller
                 call    nvme_identify_all
                 mov     cl, 2                   ; the active namespaces
                 call    nvme_identify_all
                 lea     r15d, [rsi - 4]         ; before the list
-                mov     cl, NVME_FEATURE_QUEUES
-                mov     r9d, (DEVICE_QUEUES_MAX - 1) * 0x10001
-                mov     al, NVME_ADMIN_SET_FEATURES
-                call    nvme_command_boot
-                movzx   eax, dx                 ; submission queues - 1; of the other kind there are no fewer
-                inc     eax
-                cmp     eax, r14d
-                cmova   eax, r14d
-                xchg    eax, ecx                ; (from 0)
+                mov     ecx, r14d
                 push    rcx
                 lea     edi, [rsi + 4]          ; (a list of none counts as one)
                 repne   scasd
@@ -197,7 +186,7 @@ nvme_start:
                 mov     edx, [r15]
                 test    edx, edx
                 jnz     .identify
-.registered:
+.none:
                 ret
 .identify:
                 call    nvme_identify
@@ -212,7 +201,7 @@ nvme_start:
                 ja      .next
                 mov     edx, nvme_driver
                 call    disk_add
-                jc      .registered
+                jc      .none
                 mov     [rdx + nvme.controller], ebx
                 mov     dword [rdx + nvme.read], NVME_ID_MARK << 16 | NVME_READ
                 mov     eax, [r15]
@@ -263,13 +252,42 @@ nvme_start:
                 jmp     .next
 
 ; -----------------------------------------------------------------------------
-; Enables a controller, whatever state it is in.
+; Identifies something at boot. If that fails, returns from nvme_start itself.
+;
+; IN    rbx  controller     ecx  what, which is what of namespace edx; nvme_identify_all: of no namespace, eax 0
+; OUT   rsi  what it found out     eax, ecx 0
+; USES  rdx rdi r9
+nvme_identify_all:
+                cdq
+nvme_identify:
+                lea     esi, [rcx + (BOOT_DISK_PHYS >> BOOT_NVME_SHIFT)]
+                shl     esi, BOOT_NVME_SHIFT
+                push    NVME_ADMIN_IDENTIFY
+                pop     rax
+                push    rsi
+                call    nvme_admin
+                pop     rsi
+                jns     nvme_wait.done
+                pop     rax
+
+; Enables a controller that has been left without an answer. IN, OUT and USES as nvme_enable
+nvme_revive:
+                xor     eax, eax
+                cmp     [rbx + nvme_controller.next], eax
+                jne     nvme_wait.done
+
+; -----------------------------------------------------------------------------
+; Resets and enables a controller, whatever state it is in: it leaves all memory alone that it has known so far. It is to
+; have as many queues as it can, which a reset makes it forget (§5.21.1.7).
 ;
 ; IN    rbx  controller
-; OUT   rax  0, or -timeout; SF with it
-; USES  rcx rdx rsi rdi r9
+; OUT   rax  0, or -timeout, -io; SF with it     rsi  identifier in the completion that says how many     ecx  0 with rax
+; USES  rdx rdi r9
 nvme_enable:
-                call    nvme_stop
+                mov     rsi, [rbx + nvme_controller.doorbells]
+                xor     si, nvme_registers.doorbells ^ nvme_registers.csts      ; (as above)
+                and     dword [rsi + nvme_registers.cc - nvme_registers.csts], 0
+                call    nvme_wait
                 js      nvme_wait.done
                 lea     rdi, [rsi + nvme_registers.aqa - nvme_registers.csts]
                 mov     eax, 0x10001            ; two entries each
@@ -280,41 +298,21 @@ nvme_enable:
                 lea     eax, [rbx + nvme_controller.completions]
                 stosq
                 mov     dword [rsi + nvme_registers.cc - nvme_registers.csts], NVME_CC_ENABLE
-                dec     r9d                     ; (0 since nvme_stop)
-                jmp     nvme_wait.ready
-
-; -----------------------------------------------------------------------------
-; Gives a command at boot. If it fails, disables the controller and returns from nvme_start itself.
-;
-; IN    rbx  controller     eax opcode, edx namespace, ecx cdw10, r9d cdw11
-;       ecx  what nvme_identify is to find out, which is what of edx; nvme_identify_all: of no namespace
-; OUT   rsi  what it found out     edx  result     eax, ecx 0
-; USES  rdi r9
-nvme_identify_all:
-                cdq                             ; (the command before has left eax 0)
-nvme_identify:
-                lea     esi, [rcx + (BOOT_DISK_PHYS >> BOOT_NVME_SHIFT)]
-                shl     esi, BOOT_NVME_SHIFT
-                push    NVME_ADMIN_IDENTIFY
-                pop     rax
-nvme_command_boot:
-                push    rsi
-                call    nvme_admin
-                pop     rsi
-                jns     nvme_wait.done
-                pop     rax
-
-; Disables a controller, so that it leaves all memory alone. IN rbx controller; OUT and USES as nvme_wait, and rsi CSTS.
-nvme_stop:
-                mov     rsi, [rbx + nvme_controller.doorbells]
-                xor     si, nvme_registers.doorbells ^ nvme_registers.csts      ; (as above)
-                and     dword [rsi + nvme_registers.cc - nvme_registers.csts], 0
+                dec     r9d                     ; (0 since nvme_wait)
+                call    nvme_wait.ready
+                js      nvme_wait.done
+                push    NVME_FEATURE_QUEUES
+                pop     rcx
+                mov     r9d, (DEVICE_QUEUES_MAX - 1) * 0x10001
+                mov     al, NVME_ADMIN_SET_FEATURES
+                cdq
+                jmp     nvme_admin
 
 ; -----------------------------------------------------------------------------
 ; Waits until bit 0 of a dword is 0, for as long as the controller may take; nvme_wait.ready until it is as r9d says.
 ;
 ; IN    rsi  its address     rbx  controller
-; OUT   rax  0, or -timeout and the controller is named; SF with it
+; OUT   rax  0, or -timeout and the controller is named; SF with it     r9d 0 (nvme_wait)
 ; USES  rcx rdx rdi, and rsi if the controller is named
 nvme_wait:
                 xor     r9d, r9d
@@ -332,38 +330,37 @@ nvme_wait:
 
 ; -----------------------------------------------------------------------------
 ; Gives the two admin commands that make the queues of a ring, or delete them: both have to do with a submission and a
-; completion queue of the same number. What one of them has no use for is reserved.
+; completion queue of the same number. What one of them has no use for is reserved. If the first one fails, so does the
+; second, unless it deletes.
 ;
 ; IN    rbx  controller     r10  ring     r11  its memory     eax  opcode of the first; the other's differs by NVME_ADMIN_OTHER
-; OUT   rax  as nvme_admin
+; OUT   rax  as nvme_admin, of the second
 ; USES  rcx rdx rsi rdi r9
 nvme_queues:
                 push    rax
                 mov     rsi, r10
                 call    .one
-                pop     rdx
-                js      nvme_wait.done
-                xchg    eax, edx
+                pop     rax
                 xor     al, NVME_ADMIN_OTHER
                 mov     rsi, r11
 .one:
-                mov     ecx, [r10 + NVME_NUMBER]
+                mov     ecx, (2 * NVME_DEPTH_MAX - 1) << 16
+                mov     cl, [r10 + NVME_NUMBER]
                 mov     r9d, ecx
                 shl     r9d, 16                 ; its interrupt, or its completion queue
                 mov     r9b, 3                  ; interrupts are on; contiguous
-                or      ecx, (2 * NVME_DEPTH_MAX - 1) << 16
                 cdq
 
 ; -----------------------------------------------------------------------------
 ; Gives an admin command and waits for its end. After one that was not answered, others fail until nvme_enable.
 ;
 ; IN    rbx  controller     eax opcode, edx namespace, rsi first page, ecx cdw10, r9d cdw11
-; OUT   rax  0, or -io, -timeout; SF with it     edx  result     ecx  0 with rax
-; USES  rcx rsi rdi r9
+; OUT   rax  0, or -io, -timeout; SF with it     rsi  identifier in its completion     ecx  0 with rax
+; USES  rcx rdx rsi rdi r9
 nvme_admin:
                 mov     edi, [rbx + nvme_controller.next]
                 test    edi, edi
-                jz      .io                     ; not enabled
+                jz      device_timeout          ; not enabled
                 mov     [rdi + nvme_command.opcode], eax        ; and identifier: 0
                 mov     [rdi + nvme_command.namespace], edx
                 mov     [rdi + nvme_command.prp1], rsi
@@ -375,17 +372,19 @@ nvme_admin:
                 lea     esi, [rbx + rsi + nvme_controller.completions + nvme_completion.id]
                 or      byte [rsi], 1           ; so that it is seen to come
                 mov     rdi, [rbx + nvme_controller.doorbells]
-                mov     [rdi + 4], eax          ; the completions before it are taken
                 xor     al, 1
-                stosd
+                stosd                           ; submission tail
+                push    rdi
+                push    rax
                 call    nvme_wait
+                pop     rdx
+                pop     rdi
                 js      .done
-                mov     edx, [rsi + nvme_completion.result - nvme_completion.id]
+                mov     [rdi], edx              ; completion head
                 mov     ecx, [rsi]
                 shr     ecx, NVME_STATUS_SHIFT
                 jz      .done
-.io:
-                or      rax, -error_io          ; (it was 0, or NVME_ADMIN_DELETE)
+                or      rax, -error_io
 .done:
                 ret
 
@@ -395,10 +394,8 @@ nvme_admin:
 nvme_open:
                 mov     r11, rcx
                 mov     ebx, [r8 + nvme.controller]
-                cmp     dword [rbx + nvme_controller.next], 0
-                jne     .queue
                 push    rsi
-                call    nvme_enable
+                call    nvme_revive
                 pop     rsi
                 js      nvme_admin.done
 .queue:
@@ -446,10 +443,10 @@ nvme_open:
 
 ; -----------------------------------------------------------------------------
 ; Deletes the queues of a disk: what they had in flight is given up. One that is not there, since the controller was
-; disabled meanwhile, is as good as deleted.
+; enabled anew meanwhile, is as good as deleted.
 ;
 ; IN    r8  device
-; OUT   rax 0, or -timeout
+; OUT   rax 0, or -timeout, -io
 nvme_close:
                 push    rbx
                 mov     ebx, [r8 + nvme.controller]
@@ -461,16 +458,16 @@ nvme_close:
                 push    rax
                 add     eax, eax                ; as above
                 mov     r10, [r8 + device.rings + rax * 8]
+                mov     rcx, [r10 + ring.entry_control]
+                jrcxz   .quiet
+                or      dword [rcx], 1          ; masked
+.quiet:
                 xor     eax, eax                ; NVME_ADMIN_DELETE
                 call    nvme_queues
                 pop     rax
                 jmp     .queue
 .deleted:
-                xor     eax, eax
-                cmp     [rbx + nvme_controller.next], eax
-                jne     .done
-                call    nvme_stop
-.done:
+                call    nvme_revive
                 pop     rbx
                 ret
 
@@ -481,7 +478,6 @@ nvme_close:
 ; OUT   rax how many
 nvme_reap:
                 call    ring_begin
-                mov     r11d, ecx
                 shr     byte [rsi + NVME_ARMED], 1
                 jnc     .disarmed
                 mov     rdi, [rsi + ring.entry_control]
@@ -493,15 +489,13 @@ nvme_reap:
 .finished:
                 lea     rdi, [rsi + rbp * 8 + nvme_queue.completions + nvme_completion.id]
                 mov     ecx, [rdi]
-                jrcxz   .none                   ; no new one
+                jrcxz   .looked                 ; no new one, and CF is set
                 and     dword [rdi], 0
-                add     bpl, NVME_HEAD_STEP
+                add     bpl, 1 << NVME_HEAD_SHIFT
                 mov     eax, ecx
                 shr     ecx, NVME_STATUS_SHIFT
                 and     eax, [rsi + NVME_SLOT_MASK]
-                ret
-.none:
-                stc
+.looked:
                 ret
 .end:
                 mov     cl, NVME_HEAD_SHIFT
@@ -532,7 +526,7 @@ nvme_submit:
                 call    disk_operations
                 jmp     short .end
 .operation:
-                lea     rbx, [rsi + r10 * 8 + nvme_queue.commands]
+                lea     rbx, [rsi + r10 * 8 + nvme_queue.commands]      ; (no flag changes up to jb)
                 movlps  [rbx + nvme_command.opcode], xmm1       ; and namespace
                 mov     [rbx + nvme_command.id], bpl
                 lea     rbp, [rdi + NVME_LIST + 8]      ; behind the list's first entry
@@ -542,7 +536,7 @@ nvme_submit:
                 mov     [rbx + nvme_command.cdw12], eax
                 jb      .entry                  ; a read; (dec leaves CF)
                 mov     al, [rdx + disk_op.kind]
-                and     al, NVME_KIND           ; right for a write, a flush, and a discard
+                and     al, NVME_KIND
                 mov     [rbx + nvme_command.opcode], al
                 dec     al
                 jnz     .other
@@ -567,19 +561,17 @@ nvme_submit:
                 sub     rbp, 8
                 mov     [rbx + nvme_command.prp2], rbp
 .queued:
-                add     r10d, NVME_TAIL_STEP
+                add     r10d, 1 << NVME_TAIL_SHIFT
                 btr     r10d, NVME_TAIL_END_BIT
                 ret
-.zero:
-                dec     byte [rbx + nvme_command.opcode]        ; NVME_ZERO
-                jmp     .built
 .other:
-                js      .built                  ; a flush, which needs nothing of what it gets
-                cmp     byte [rdx + disk_op.kind], disk_zero
-                je      .zero
-                lea     rax, [rdi + 8]          ; one range lies there: no attributes, blocks, the first block
+                cmp     al, disk_discard - 1
+                jne     .built                  ; disk_zero, or a flush, which needs nothing of what it gets
+                lea     rax, [rdi + 16]         ; one range lies there: no attributes, blocks, the first block
                 stosq
                 xor     eax, eax
+                stosq                           ; no second page
+                push    rdi
                 stosd
                 xchg    [rbx + nvme_command.cdw12], eax
                 inc     eax
@@ -588,6 +580,7 @@ nvme_submit:
                 xchg    [rbx + nvme_command.cdw10], rax ; ranges - 1, and cdw11
                 mov     byte [rbx + nvme_command.cdw11], NVME_DISCARD_BIT
                 stosq
+                pop     rdi
                 jmp     .built
 
 ; -----------------------------------------------------------------------------

@@ -34,7 +34,7 @@ struc virtio_blk_config
 endstruc
 
 struc virtio_blk_header
-.kind:                  resd 1                  ; the numbers of disk_op.kind
+.kind:                  resd 1                  ; the numbers of disk_op.kind, but BLK_RANGE_KIND
                         resd 1
 .sector:                resq 1
 endstruc
@@ -47,6 +47,7 @@ struc virtio_blk_range, slot.status + 1
 endstruc
 VIRTIO_BLK_RANGE_BYTES  equ 16
 VIRTIO_BLK_GET_ID       equ 8
+BLK_RANGE_KIND          equ 29                  ; less twice disk_discard (9) or disk_zero (8): VIRTIO_BLK_T_DISCARD (11), _WRITE_ZEROES (13)
 
                 dd      VIRTIO_BLK_FEATURES, VIRTIO_F_VERSION_1         ; struct virtio_driver
                 db      DESC_NEXT, virtio_blk_header_size, BLK_SLOT_DESCS, 0
@@ -198,6 +199,9 @@ virtio_blk_submit:
                 movups  [rbx + rdi + DATA], xmm0
                 cmp     al, disk_flush
                 je      .queue
+                imul    eax, eax, -2
+                add     eax, BLK_RANGE_KIND
+                mov     [rbp + rdi + slot.header + virtio_blk_header.kind], eax
                 dec     ecx                     ; DESC_NEXT instead of DESC_WRITE
                 mov     [rbx + rdi + DATA + desc.flags], ecx
                 mov     dword [rbx + rdi + DATA + desc.bytes], VIRTIO_BLK_RANGE_BYTES
