@@ -219,6 +219,10 @@ class vmxnet3 {
       post();
     }
     if (count != 0) tell_posted();
+    if (passed_over()) {
+      ++counters_.damaged;
+      reset();
+    }
     check_events();
     return count;
   }
@@ -407,6 +411,12 @@ class vmxnet3 {
     return !gone_ && (word & detail::vmxnet3_layout::completion_generation) == generation;
   }
   [[nodiscard]] bool has_frame() const noexcept { return has(table().received[received_], received_generation_); }
+  /// Whether the device has completed the frame behind the next one, but not that: it would be waited for without end.
+  [[nodiscard]] bool passed_over() const noexcept {
+    u32 behind = received_, generation = received_generation_;
+    advance(behind, generation, received_size);
+    return has(table().received[behind], generation) && !has_frame();  // in this order: both may come meanwhile
+  }
   [[nodiscard]] bool has_sent() const noexcept { return has(table().sent[sent_at_], sent_generation_); }
 
   /// Takes back the buffers whose frames are sent.
