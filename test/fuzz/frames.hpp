@@ -41,6 +41,8 @@ class nic_model : public model {
   }
 
  protected:
+  /// A frame is given to the device.
+  void is_given() const { demand(here_.present, "a device that is gone is given a frame to send"); }
   /// A frame goes out.
   void sends(std::span<std::byte const> frame) {
     demand(frame.size() >= 60 && frame.size() <= 1514, "it sends what is no frame");

@@ -105,7 +105,8 @@ class machine {
 
   std::span<std::byte const> rest;
   model *device = nullptr;
-  bool honest = true;  // all that the device has said so far was good
+  bool honest = true;   // all that the device has said so far was good
+  bool present = true;  // and its vendor was there, as often as a driver looked whether it is gone
   std::array<u8, 256> config{};  // of the function
 
  private:
@@ -136,7 +137,9 @@ class machine {
     u64 value = 0;
     if (offset > now_->config.size() - width) return 0;
     std::memcpy(&value, &now_->config[offset], width);
-    return static_cast<i64>(now_->answer(value, width) & ((u64{1} << 8 * width) - 1));
+    u64 const answer = now_->answer(value, width) & ((u64{1} << 8 * width) - 1);
+    if (offset == 0 && answer != value) now_->present = false;
+    return static_cast<i64>(answer);
   }
   static i64 core_idle(u64 deadline) {
     if (now_->device != nullptr) now_->device->halts();

@@ -110,6 +110,7 @@ class card : public nic_model {
       if (overflow_ == full) overflow_ = stopped;
     }
     if ((byte & send) == 0 || sending) return;
+    is_given();
     demand(send_page_ >= 0x40 && send_page_ * 256 + send_bytes_ <= 0x4C00, "it sends what nobody has written");
     demand(send_bytes_ >= 60 && send_bytes_ <= 1514, "it sends what is no frame");
     sent_at_ = ticks() + send_ticks;

@@ -82,6 +82,7 @@ class chip : public nic_model {
   }
 
   void send(u64 number, u64 bytes) {
+    is_given();
     std::span const frame(reinterpret_cast<std::byte const *>(places_[number]), bytes);
     demand(here_.owns(frame), "a frame to send lies outside the driver's memory");
     demand((command_ & 0x04) != 0 || !here_.honest, "it sends with a sender that is off");  // CR.TE

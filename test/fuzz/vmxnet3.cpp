@@ -110,6 +110,7 @@ class card : public nic_model {
   }
 
   void send(u32 producer) {
+    is_given();
     demand(producer < send_.ring_size, "the doorbell names no place of the ring");
     if (sent_ == told_) sending_for_ = 0;
     told_ = producer;

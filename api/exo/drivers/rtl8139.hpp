@@ -125,7 +125,7 @@ class rtl8139 {
 
   /// Gives the queued frames to the chip.
   void flush() noexcept {
-    if (sent_ == queued_) return;
+    if (sent_ == queued_ || gone_) return;
     for (; sent_ != queued_; ++sent_) {
       out<u32>(send_status(sent_), send_bytes_[sent_ % send_places]);  // OWN is 0: the chip's
     }
