@@ -70,7 +70,7 @@ forwarded() {
   nsenter --net=/proc/$far/ns/net ip address add 10.0.2.15/24 dev exo1
   nsenter --net=/proc/$far/ns/net ip link set exo1 mtu $mtu up
   ip link set exo0 mtu $mtu
-  for options in "-c 3 -i 0.2" "-f -l 16 -c 2000" "-f -l 16 -c 2000 -s $((mtu - 28))" "-f -c 500 -s 18"; do
+  for options in "-c 3 -i 0.2" "-f -l 16 -c 2000" "-f -l 16 -c 2000 -s $((mtu - 28)) -M do" "-f -c 500 -s 18"; do
     all_pinged $options
   done
   wait_for "$work/console" frames/s 30  # it says so each second
