@@ -105,8 +105,8 @@ ended() {
   output=$(cat "$work/console")
 }
 
-# in_network FUNCTION: runs a function of the test in a network namespace of its own, with a TAP device exo0 at 10.0.2.2/24
-# on this side. Root is needed, or user namespaces.
+# in_network FUNCTION [KIND ARGUMENTS...]: runs a function of the test, with the arguments, in a network namespace of its own,
+# with a TAP device exo0 of that kind at 10.0.2.2/24 on this side. Root is needed, or user namespaces.
 in_network() {
   local user=()
   [ "$(id -u)" -eq 0 ] || user=(--user --map-root-user)
@@ -117,10 +117,10 @@ in_network() {
     source "$work/functions"
     trap clean_up EXIT
     ip link set lo up
-    ip tuntap add exo0 mode tap $3 && ip address add 10.0.2.2/24 dev exo0 && ip link set exo0 up ||
+    ip tuntap add exo0 mode tap ${3-} && ip address add 10.0.2.2/24 dev exo0 && ip link set exo0 up ||
       fail "there is no TAP device to be had; are you root?"
-    "$2"
-  ' bash "$work" "$1" "${2-}"
+    "$2" "${@:3}"
+  ' bash "$work" "$1" "${@:2}"
 }
 
 # echo_replies: how many Linux has received in this namespace.

@@ -54,12 +54,12 @@ test_ne2000_link() {
 }
 
 # Two TAP devices, exo0 here and exo1 in a namespace behind the program that forwards between them. $1 makes exo1 a kind of
-# TAP device, $2 is the network's MTU.
+# TAP device, $2 is the network's MTU. The program says what `forward_says` is, and `forward_last` is called at the end.
 forwarded() {
   local far tries options mtu=${2-1500}
   ip tuntap add exo1 mode tap ${1-} && ip link set exo1 up || fail "there is no second TAP device to be had"
   boot forward $forward_options --net tap:exo0 --net tap:exo1 --args "seconds=60" -- ${forward_machine-}
-  wait_for "$work/console" "forward: " 60
+  wait_for "$work/console" "forward: ${forward_says-1 cores, long frames}" 60
   unshare --net sleep 100 &
   far=$!
   for ((tries = 100; tries > 0; tries--)); do
@@ -70,23 +70,47 @@ forwarded() {
   nsenter --net=/proc/$far/ns/net ip address add 10.0.2.15/24 dev exo1
   nsenter --net=/proc/$far/ns/net ip link set exo1 mtu $mtu up
   ip link set exo0 mtu $mtu
-  for options in "-c 3 -i 0.2" "-f -l 16 -c 2000" "-f -l 16 -c 2000 -s $((mtu - 28))" "-f -c 500 -s 18"; do
+  for options in "-c 3 -i 0.2" "-f -l 16 -c 2000" "-f -l 16 -c 2000 -s $((mtu - 28)) -M do" "-f -c 500 -s 18"; do
     all_pinged $options
   done
+  ${forward_last-:}
   wait_for "$work/console" frames/s 30  # it says so each second
   kill $far
 }
 
+# Segments of TCP that Linux leaves joined: a bridge behind exo1 sends back what comes, uncut as it is.
+segments_pass() {
+  g++ -std=c++20 -O1 -Wall -Wextra -o "$work/long_frames" test/tools/long_frames.cpp || fail "it does not build"
+  nsenter --net=/proc/$far/ns/net ip link add back type bridge
+  nsenter --net=/proc/$far/ns/net ip link set exo1 master back
+  nsenter --net=/proc/$far/ns/net ip link set exo1 type bridge_slave hairpin on
+  nsenter --net=/proc/$far/ns/net ip link set back up || fail "there is no bridge to be had"
+  "$work/long_frames" exo0 || fail "$(tail -n 3 "$work/console")"
+}
+
+# Frames that the NIC at exo1 has to refuse, since they are longer than its MTU, take no others with them.
+refused_alone() {
+  local refused
+  ip link set exo0 mtu 9000
+  ping -n -q -f -l 4 -s 8000 10.0.2.15 >"$work/refused" &
+  refused=$!
+  all_pinged -f -l 16 -c 2000
+  kill -INT $refused && wait $refused
+  [[ $(cat "$work/refused") == *' 0 received'* ]] || fail "$(cat "$work/refused")"
+}
+
 test_forward_virtio() {
-  export forward_options="--cores 2"
+  export forward_options="--cores 2" forward_machine="-global virtio-net-device.mrg_rxbuf=off"
+  export forward_says="1 cores, short frames"
   in_network forwarded
 }
 test_forward_queues() {
-  export forward_options="--cores 2"
+  export forward_options="--cores 2" forward_says="2 cores, long frames" forward_last=refused_alone
   in_network forwarded multi_queue
 }
 test_forward_jumbo() {
   export forward_options="--cores 2" forward_machine="-global virtio-net-device.host_mtu=9000"
+  export forward_last=segments_pass
   in_network forwarded "" 9000
 }
 test_forward_e1000() {
@@ -95,7 +119,7 @@ test_forward_e1000() {
 }
 test_forward_e1000e() {
   export forward_options="--nic-model e1000e"
-  in_network forwarded
+  in_network forwarded "" 9000
 }
 
 test_forward_needs_two() {

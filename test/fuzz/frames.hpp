@@ -21,8 +21,18 @@ class nic_model : public model {
   virtual void handed_over() {}
   /// Whether frames can come.
   [[nodiscard]] virtual bool listens() const = 0;
+  /// Whether it may interrupt.
+  [[nodiscard]] virtual bool interrupts() const = 0;
+  /// Whether a driver with so many frames on their way has no room for another, and would have if it looked.
+  [[nodiscard]] virtual bool full_and_done(u64) const { return false; }
+
+  void halts() final {
+    demand(interrupts() || !here_.honest, "the core halts, and the device may not wake it");
+    ++halted;
+  }
 
   std::deque<std::vector<std::byte>> incoming, outgoing;  // on their way to the program, to the wire
+  u64 halted = 0;                                         // how often the core did
 
   /// The next of some frames is this one.
   static void take(std::deque<std::vector<std::byte>> &from, std::span<std::byte const> frame, char const *wrong) {
@@ -31,6 +41,8 @@ class nic_model : public model {
   }
 
  protected:
+  /// A frame is given to the device.
+  void is_given() const { demand(here_.present, "a device that is gone is given a frame to send"); }
   /// A frame goes out.
   void sends(std::span<std::byte const> frame) {
     demand(frame.size() >= 60 && frame.size() <= 1514, "it sends what is no frame");
@@ -51,6 +63,7 @@ template <waitable_frame_device Nic>
 void use(machine &here, Nic &nic, nic_model &model) {
   std::size_t const longest = nic.mtu() + net::ethernet_header_bytes;
   u8 number = 0;
+  u64 taken_frames = 0;
   auto const made = [&number](std::size_t bytes) {
     std::vector<std::byte> frame(bytes);
     for (std::byte &each : frame) each = std::byte{number++};
@@ -65,6 +78,7 @@ void use(machine &here, Nic &nic, nic_model &model) {
     });
     frame.resize(std::max(bytes, shortest_frame_bytes));
     if (taken) model.outgoing.push_back(std::move(frame));
+    taken_frames += taken;
     return taken;
   };
   auto const arrive = [&](std::size_t bytes) {
@@ -85,6 +99,18 @@ void use(machine &here, Nic &nic, nic_model &model) {
     demand(count == handed && count <= receive_batch, "it says another number of frames than it handed over");
     return count;
   };
+  // A core halts if there is nothing to do, and not with something to do: it might never be woken.
+  auto const wait = [&](clock::duration patience) {
+    auto const busy = [&] {
+      return !model.incoming.empty() || model.full_and_done(taken_frames - nic.counters().sent);
+    };
+    bool const before = busy();
+    u64 const halted = model.halted;
+    nic.wait(clock::now() + patience);
+    if (!here.honest) return;
+    demand(!before || halted == model.halted, "the core halts, and there is something to do");
+    demand(busy() || halted != model.halted, "the core does not halt, and there is nothing to do");
+  };
   while (!here.rest.empty()) {
     switch (here.next() % 9) {
       case 0: {
@@ -95,7 +121,7 @@ void use(machine &here, Nic &nic, nic_model &model) {
       case 1: nic.flush(); break;
       case 2: receive(false); break;
       case 3: receive(true); break;
-      case 4: nic.wait(clock::now() + std::chrono::milliseconds(here.next())); break;
+      case 4: wait(std::chrono::milliseconds(here.next())); break;
       case 5: (void)nic.drain(clock::now() + std::chrono::milliseconds(here.next())); break;
       case 6:
         here.honest = false;
@@ -104,6 +130,7 @@ void use(machine &here, Nic &nic, nic_model &model) {
       case 7: arrive(14 + here.next() * 6u % 1500); break;
       case 8: demand(nic.link_speed() != 0 || !here.honest, "the link is up, and it says that it is down"); break;
     }
+    demand(!model.interrupts(), "the device may interrupt, and nobody waits for it");
   }
   // It comes out of all that: everything is sent or given up, and then it is either gone, or frames go both ways.
   auto const settled = [&] { return nic.drain(clock::now() + std::chrono::seconds(20)); };

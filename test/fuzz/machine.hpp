@@ -25,6 +25,10 @@ class model {
   /// False: what is read there comes out of the device's memory, which a target damages by itself.
   [[nodiscard]] virtual bool may_lie(u64) const { return true; }
   virtual void write(u64 place, u64 value, u32 bytes) = 0;
+  /// It is so many ticks later by now: what takes time goes on.
+  virtual void passes(u64) {}
+  /// The core that uses it halts.
+  virtual void halts() {}
 };
 
 inline constexpr u64 registers_at = u64{1} << 40;  // of the function's BARs in memory
@@ -46,7 +50,7 @@ class machine {
     host_info = &info_;
     host_local = &local_;
     host_table = &table;
-    host_ticks = []() noexcept { return now_->ticks_ += 100; };
+    host_ticks = []() noexcept { return now_->pass(100); };
     host_read = [](u64 place, u32 bytes) noexcept { return now_->read(place, bytes); };
     host_write = [](u64 place, u64 value, u32 bytes) noexcept {
       if (now_->device != nullptr) now_->device->write(place, value, bytes);
@@ -101,7 +105,8 @@ class machine {
 
   std::span<std::byte const> rest;
   model *device = nullptr;
-  bool honest = true;  // all that the device has said so far was good
+  bool honest = true;   // all that the device has said so far was good
+  bool present = true;  // and its vendor was there, as often as a driver looked whether it is gone
   std::array<u8, 256> config{};  // of the function
 
  private:
@@ -115,8 +120,14 @@ class machine {
     return all + page_bytes;
   }
 
+  u64 pass(u64 some) {
+    ticks_ += some;
+    if (device != nullptr) device->passes(some);
+    return ticks_;
+  }
+
   u64 read(u64 place, u32 bytes) {
-    ticks_ += 10;
+    pass(10);
     if (device == nullptr) return ~u64{0};
     u64 const good = device->read(place, bytes);
     return device->may_lie(place) ? answer(good, bytes) : good;
@@ -126,10 +137,13 @@ class machine {
     u64 value = 0;
     if (offset > now_->config.size() - width) return 0;
     std::memcpy(&value, &now_->config[offset], width);
-    return static_cast<i64>(now_->answer(value, width) & ((u64{1} << 8 * width) - 1));
+    u64 const answer = now_->answer(value, width) & ((u64{1} << 8 * width) - 1);
+    if (offset == 0 && answer != value) now_->present = false;
+    return static_cast<i64>(answer);
   }
   static i64 core_idle(u64 deadline) {
-    now_->ticks_ = std::max(now_->ticks_, std::min(deadline, now_->ticks_ + 10'000'000));
+    if (now_->device != nullptr) now_->device->halts();
+    now_->pass(std::min(std::max(deadline, now_->ticks_) - now_->ticks_, u64{10'000'000}));
     return 0;
   }
   static calls make_table() {

@@ -42,6 +42,7 @@ class card : public nic_model {
       case 0x0B: copy_bytes_ = static_cast<u16>((copy_bytes_ & 0xFF) | byte << 8); break;
       case 0x0C: if ((command_ & 0x40) == 0) receives_ = (byte & 0x20) == 0; break;
       case 0x0D: if ((command_ & 0x40) == 0) set_loopback((byte & 0x02) != 0); break;
+      case 0x0F: if ((command_ & 0x40) == 0) interrupts_ = byte != 0; break;
       case 0x10: copy_out(static_cast<u16>(value)); break;
       case 0x1F: reset(); break;
     }
@@ -74,6 +75,7 @@ class card : public nic_model {
   }
 
   [[nodiscard]] bool listens() const override { return (command_ & stop) == 0 && receives_; }
+  [[nodiscard]] bool interrupts() const override { return interrupts_; }
 
   /// What stands in the card's memory becomes something else, a copy from or to there may not end, and nothing is sent.
   void damage() override {
@@ -108,6 +110,7 @@ class card : public nic_model {
       if (overflow_ == full) overflow_ = stopped;
     }
     if ((byte & send) == 0 || sending) return;
+    is_given();
     demand(send_page_ >= 0x40 && send_page_ * 256 + send_bytes_ <= 0x4C00, "it sends what nobody has written");
     demand(send_bytes_ >= 60 && send_bytes_ <= 1514, "it sends what is no frame");
     sent_at_ = ticks() + send_ticks;
@@ -151,7 +154,7 @@ class card : public nic_model {
 
   std::array<u8, 0x8000> memory_{};
   u8 command_ = 0, boundary_ = 0, current_ = 0, status_ = 0, send_page_ = 0;
-  bool receives_ = false, loopback_ = false, hangs_ = false;
+  bool receives_ = false, loopback_ = false, hangs_ = false, interrupts_ = false;
   enum { none, full, stopped } overflow_ = none;  // in between, nothing is received
   u64 sent_at_ = 0;                               // when what is being sent is out
   u32 copies_to_cut_ = 0;  // the last of so many does not end

@@ -27,6 +27,7 @@ class chip : public nic_model {
     if (at >= 0x20 && at < 0x30) places_[at / 4 % 4] = value;
     if (at == 0x30) ring_ = reinterpret_cast<std::byte *>(value);
     if (at == 0x38) read_at_ = (static_cast<u32>(value) + 16) % ring_bytes & ~3u;
+    if (at == 0x3C) interrupts_ = value != 0;
     if (at == 0x3E && (value & overflow) != 0 && read_at_ != full_at_) full_at_ = no_place;
   }
 
@@ -48,6 +49,7 @@ class chip : public nic_model {
   }
 
   [[nodiscard]] bool listens() const override { return ring_ != nullptr && (command_ & 0x08) != 0; }  // CR.RE
+  [[nodiscard]] bool interrupts() const override { return interrupts_; }
 
   /// It writes anywhere, or sends nothing any more until it is reset.
   void damage() override { here_.next() % 2 == 0 ? here_.scribble() : void(hangs_ = true); }
@@ -61,7 +63,7 @@ class chip : public nic_model {
   void reset() {
     read_at_ = write_at_ = 0;
     full_at_ = arriving_at_ = no_place;
-    hangs_ = false;
+    hangs_ = interrupts_ = false;
     ring_ = nullptr;
     command_ = 0;
     done_at_ = {};
@@ -80,6 +82,7 @@ class chip : public nic_model {
   }
 
   void send(u64 number, u64 bytes) {
+    is_given();
     std::span const frame(reinterpret_cast<std::byte const *>(places_[number]), bytes);
     demand(here_.owns(frame), "a frame to send lies outside the driver's memory");
     demand((command_ & 0x04) != 0 || !here_.honest, "it sends with a sender that is off");  // CR.TE
@@ -97,7 +100,7 @@ class chip : public nic_model {
   u32 full_at_ = no_place;  // where the driver stood when there was no room; nothing comes until that is acknowledged
   u32 arriving_at_ = no_place, looked_at_ = no_place;  // of the frame that came last
   u16 arriving_bytes_ = 0;
-  bool hangs_ = false;
+  bool hangs_ = false, interrupts_ = false;
   std::array<u64, 4> places_{}, done_at_{};
 };
 

@@ -25,6 +25,7 @@ class card : public nic_model {
 
   void write(u64 place, u64 value, u32) override {
     switch (place - registers_at) {
+      case 0x000: masked_ = value != 0; break;
       case 0x600: send(static_cast<u32>(value)); break;
       case 0x800: lend(static_cast<u32>(value)); break;
       case control + 0x10: shared_ = value; break;
@@ -35,6 +36,7 @@ class card : public nic_model {
   }
 
   bool arrive(std::span<std::byte const> frame) override {
+    if (stopped_ != 0) reinterpret_cast<shared *>(shared_)->events |= stopped_;  // what it said may have been overwritten
     if (!listens()) return false;
     descriptor const &buffer = lent_[received_];
     bool const lent = received_ != posted_ && (buffer.word2 & receive_generation) == generation_of(received_turn_);
@@ -49,19 +51,29 @@ class card : public nic_model {
     return true;
   }
 
-  [[nodiscard]] bool listens() const override { return active_ && told_mode_ && !stopped_; }
+  [[nodiscard]] bool listens() const override { return active_ && told_mode_ && stopped_ == 0; }
+  [[nodiscard]] bool interrupts() const override { return !masked_; }
+  [[nodiscard]] bool full_and_done(u64 under_way) const override {
+    return under_way == send_.ring_size - 1 && under_way > outgoing.size();
+  }
+
+  /// Frames are sent one after the other.
+  void passes(u64 some) override {
+    for (sending_for_ += some; is_sending() && sending_for_ >= send_ticks; sending_for_ -= send_ticks) send_next();
+  }
 
   /// It writes anywhere, or stops and says so, or only sends nothing any more.
   void damage() override {
     u8 const what = here_.next();
     if (what % 2 == 0 || !active_) return here_.scribble();
-    u32 const why = what / 2 % 4;  // none, event_receive_error, event_send_error, both
-    reinterpret_cast<shared *>(shared_)->events = why;
-    (why == 0 ? hangs_ : stopped_) = true;
+    stopped_ = what / 2 % 4;  // none, event_receive_error, event_send_error, both
+    reinterpret_cast<shared *>(shared_)->events = stopped_;
+    hangs_ = stopped_ == 0;
   }
 
  private:
   static constexpr u64 control = 0x10000;
+  static constexpr u64 send_ticks = 500;
   static u32 generation_of(u32 turn) { return turn % 2 == 0 ? 1u << 31 : 0; }
   static void step(u32 &index, u32 &turn, u32 size) {
     if (++index != size) return;
@@ -76,7 +88,7 @@ class card : public nic_model {
 
   void do_command(u32 command) {
     command_ = command;
-    if (command == 0xCAFE0002) active_ = told_mode_ = hangs_ = stopped_ = false;
+    if (command == 0xCAFE0002) active_ = told_mode_ = hangs_ = false, stopped_ = 0;
     if (command == 0xCAFE0003) told_mode_ = true;  // what to receive
     if (command != 0xCAFE0000) return;
     auto const &common = *reinterpret_cast<shared const *>(shared_);
@@ -84,7 +96,7 @@ class card : public nic_model {
     send_ = both.send;
     receive_ = both.receive;
     demand(common.magic == magic, "the device is given another struct");
-    sent_ = sent_turn_ = received_ = received_turn_ = posted_ = completion_ = completion_turn_ = 0;
+    told_ = sent_ = sent_turn_ = received_ = received_turn_ = posted_ = completion_ = completion_turn_ = 0;
     demand(receive_.ring_size[0] <= lent_.size(), "the ring is longer than the model's");
     active_ = true;
   }
@@ -98,15 +110,21 @@ class card : public nic_model {
   }
 
   void send(u32 producer) {
+    is_given();
     demand(producer < send_.ring_size, "the doorbell names no place of the ring");
-    while (active_ && !hangs_ && !stopped_ && sent_ != producer) {
-      if (here_.honest) send_one(at<descriptor>(send_.ring, sent_));
-      at<completed>(send_.completions, sent_) = {sent_, 0, 0, generation_of(sent_turn_)};
-      step(sent_, sent_turn_, send_.ring_size);
-    }
+    if (sent_ == told_) sending_for_ = 0;
+    told_ = producer;
   }
 
-  void send_one(descriptor const &each) {
+  [[nodiscard]] bool is_sending() const { return active_ && !hangs_ && stopped_ == 0 && sent_ != told_; }
+
+  void send_next() {
+    if (here_.honest) check(at<descriptor>(send_.ring, sent_));
+    at<completed>(send_.completions, sent_) = {sent_, 0, 0, generation_of(sent_turn_)};
+    step(sent_, sent_turn_, send_.ring_size);
+  }
+
+  void check(descriptor const &each) {
     demand(((each.word2 & send_generation) != 0) == (sent_turn_ % 2 == 0), "a frame is sent that is not the device's");
     demand(each.word3 == (send_end | send_completion), "a frame has no end, or is not to be completed");
     std::span const frame(reinterpret_cast<std::byte const *>(each.address), each.word2 & length_mask);
@@ -116,10 +134,13 @@ class card : public nic_model {
 
   u64 shared_ = 0;
   u32 command_ = 0;
-  bool active_ = false, told_mode_ = false, hangs_ = false, stopped_ = false;
+  bool active_ = false, told_mode_ = false, hangs_ = false, masked_ = true;
+  u32 stopped_ = 0;  // for these reasons, which it says
   send_queue send_{};
   receive_queue receive_{};
+  u32 told_ = 0;                              // the first place that is not the device's
   u32 sent_ = 0, sent_turn_ = 0;              // the next place to send from, and its completion
+  u64 sending_for_ = 0;                       // ticks since it has begun with that
   u32 received_ = 0, received_turn_ = 0;      // the next buffer
   u32 posted_ = 0;                            // the first that is not lent
   std::array<descriptor, 128> lent_{};

@@ -125,7 +125,7 @@ class rtl8139 {
 
   /// Gives the queued frames to the chip.
   void flush() noexcept {
-    if (sent_ == queued_) return;
+    if (sent_ == queued_ || gone_) return;
     for (; sent_ != queued_; ++sent_) {
       out<u32>(send_status(sent_), send_bytes_[sent_ % send_places]);  // OWN is 0: the chip's
     }
@@ -216,6 +216,7 @@ class rtl8139 {
       mac_.octets[octet] = in<u8>(static_cast<u16>(identity + octet));
     }
     offset_ = 0;
+    std::ranges::fill(std::span(ring(), ring_bytes), std::byte{});  // frames of before are none, nor do they still arrive
     done_ = sent_ = queued_ = 0;
     out<u32>(ring_address, address_of(ring()));
     for (u32 each = 0; each < send_places; ++each) out<u32>(send_address(each), address_of(place(each)));

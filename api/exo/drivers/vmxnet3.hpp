@@ -197,8 +197,8 @@ class vmxnet3 {
   template <std::invocable<net::received_frame> Consume>
   std::size_t try_receive(Consume &&consume) {
     using namespace detail::vmxnet3_layout;
-    std::size_t count = 0;
-    for (; count < receive_batch && has_frame(); ++count) {
+    std::size_t count = 0, taken = 0;  // frames handed over, completions
+    for (; taken < receive_batch && has_frame(); ++taken) {
       completed const next = table().received[received_];
       u32 const index = next_buffer_;
       if (!plausible(next, index, buffer_bytes_)) {
@@ -213,12 +213,17 @@ class vmxnet3 {
         ++counters_.damaged;
       } else {
         ++counters_.received;
+        ++count;
         consume(net::received_frame{{receive_buffer(index), next.word2 & length_mask}});
       }
-      if (resets != counters_.resets) return count + 1;  // consume() has sent, and found the device stuck
+      if (resets != counters_.resets) return count;  // consume() has sent, and found the device stuck
       post();
     }
-    if (count != 0) tell_posted();
+    if (taken != 0) tell_posted();
+    if (passed_over()) {
+      ++counters_.damaged;
+      reset();
+    }
     check_events();
     return count;
   }
@@ -407,6 +412,12 @@ class vmxnet3 {
     return !gone_ && (word & detail::vmxnet3_layout::completion_generation) == generation;
   }
   [[nodiscard]] bool has_frame() const noexcept { return has(table().received[received_], received_generation_); }
+  /// Whether the device has completed the frame behind the next one, but not that: it would be waited for without end.
+  [[nodiscard]] bool passed_over() const noexcept {
+    u32 behind = received_, generation = received_generation_;
+    advance(behind, generation, received_size);
+    return has(table().received[behind], generation) && !has_frame();  // in this order: both may come meanwhile
+  }
   [[nodiscard]] bool has_sent() const noexcept { return has(table().sent[sent_at_], sent_generation_); }
 
   /// Takes back the buffers whose frames are sent.
