@@ -317,6 +317,17 @@ void close_in_the_middle(std::byte *memory, std::byte *rings) {
 
 // --- waking
 
+/// A queue that is not armed does not interrupt; an interrupt of before may come late, but not every time.
+void is_quiet(u32 queue, disk_op const &read, where at = where::current()) {
+  bool quiet = false;
+  for (u32 round = 0; round < 20 && !quiet; ++round) {
+    core().core_idle(0);
+    one(queue, read);
+    quiet = (core().core_idle(ticks() + info().tsc_hz / 1000) & 1 << event_queue) == 0;
+  }
+  that(quiet, "a disarmed queue interrupts", at);
+}
+
 void armed_queue_wakes(u32 queue, std::byte *memory) {
   completion done{};
   if (record().interrupts == 0) {
@@ -344,13 +355,15 @@ void armed_queue_wakes(u32 queue, std::byte *memory) {
 
   same(core().disk_arm(0, queue), 0);  // reaping disarms
   same(core().disk_reap(0, queue, &done, 1), 0);
-  bool quiet = false;  // an interrupt of before may come late, but not every time
-  for (u32 round = 0; round < 20 && !quiet; ++round) {
-    core().core_idle(0);
-    one(queue, read);
-    quiet = (core().core_idle(ticks() + info().tsc_hz / 1000) & 1 << event_queue) == 0;
-  }
-  that(quiet, "a disarmed queue interrupts");
+  is_quiet(queue, read);
+}
+
+void closing_disarms(std::byte *memory, std::byte *rings) {
+  if (record().interrupts == 0) return;
+  same(core().disk_arm(0, 0), 0);
+  same(core().disk_close(0), 0);
+  open(1, ring_depth, rings);
+  is_quiet(0, operation(disk_read, 1, 0, memory, block()));
 }
 
 // --- all cores at once, each with its own queue
@@ -406,6 +419,7 @@ int main(int argc, char **argv) {
   flushes(memory);
   discards(memory);
   armed_queue_wakes(0, memory);
+  closing_disarms(memory, rings);
   close_in_the_middle(memory, rings);
   same(core().disk_close(0), 0);
 
