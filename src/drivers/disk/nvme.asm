@@ -13,8 +13,8 @@
 ; is not 0 is new, whatever the phase. Which slots are free is a mask: whatever a device completes, none is freed twice.
 ;
 ; Admin commands are given one at a time, when a disk is opened or closed: disks of one controller are not opened or
-; closed by two cores at once. A controller that does not answer one is reset when the disk is closed, which takes its queues
-; from all its disks.
+; closed by two cores at once. A controller that has not answered one is reset before that disk's call returns, which takes
+; its queues from all its disks; if it does not answer then either, the next call tries again.
 ;
 ; SPEC  NVM Express 1.4 §3.1 (registers), §4 (queues), §4.3 (page lists), §5 (admin commands), §6 (NVM commands), §7.6.1
 
