@@ -148,6 +148,14 @@ idle_figures() {
   echo "figure idle-cpu $(idle_cpu) percent"
 }
 
+# boot_figures OPTIONS...: the least of three. At boot the core asks the disk for its serial number, and how long QEMU's thread
+# takes to answer is not counted in instructions.
+boot_figures() {
+  for _ in 1 2 3; do
+    figures boot --accel icount --cores 1 --disk "$work/disk" "$@" || return
+  done | awk '!($2 in least) || $3 < least[$2] { least[$2] = $3; line[$2] = $0 } END { for (name in line) print line[name] }'
+}
+
 hello_figures() {
   echo "figure hello-wall $(hello_wall) ms"
 }
@@ -168,10 +176,9 @@ make --no-print-directory -s text || exit 2
 measure 'bios-total uefi-total' total_figures
 measure call-null figures call --accel icount --cores 1 --net none
 measure 'trace-record trace-record-count trace-record-scope' figures trace --accel icount --cores 1 --net none
-measure 'boot-to-entry boot-to-main' figures boot --accel icount --cores 1 --disk "$work/disk"
+measure 'boot-to-entry boot-to-main' boot_figures
 for way in bios uefi pvh microvm; do
-  measure boot-to-main-$way \
-    figures boot --accel icount --cores 1 --disk "$work/disk" $([ $way = bios ] || echo --$way) --args $way
+  measure boot-to-main-$way boot_figures $([ $way = bios ] || echo --$way) --args $way
 done
 for nic in virtio-net-pci,disable-legacy=on e1000 e1000e; do
   name=${nic%-pci,*}
