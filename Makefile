@@ -121,7 +121,7 @@ help:
 	@echo 'make              the core and an image of every program under apps/'
 	@echo 'make test         every test; ends with the line "N passed, N failed"'
 	@echo '                  ONLY=pattern takes some; test-host, -fail, -fuzz, -boot, -contract and check one kind'
-	@echo 'make soak         a million operations of each device and two million wakes; more than an hour; ONLY=pattern takes some'
+	@echo 'make soak         a million operations of each device and two million wakes; half an hour or more; ONLY=pattern takes some'
 	@echo 'make fuzz SECONDS=60 [TARGET=name]    looks for inputs that break a parser; see doc/inside.md'
 	@echo 'make image-iso PROGRAM=name [ARGS="text"]    a CD that boots by BIOS and by UEFI'
 	@echo 'make image-qcow2, image-vmdk, image-vdi, image-vhdx PROGRAM=name    disks of other virtual machines'
