@@ -46,7 +46,7 @@ class nic_queue {
   ///
   /// @param frames  destination MAC to end of payload, no FCS; an entry with frame_more goes on in the next
   /// @return             entries taken, from the front; 0 when the ring is full
-  /// @error range        a frame is shorter than its header or longer than the MTU; none was taken
+  /// @error range        a frame is shorter than its header or longer than the MTU, or has more than 59 entries; none was taken
   /// @error unsupported  a frame asks for an offload that the device does not have; none was taken
   /// @error pointer      an address is null; none was taken
   /// @error closed       the NIC is closed

@@ -12,9 +12,10 @@
 ; not used] for a disk operation - and as many bytes of struct slot. Its number is that of its first descriptor, so one
 ; offset serves both. An operation of several entries strings the data descriptors of several slots together.
 ;
-; With indirect descriptors, which only disks use, a slot's descriptors are a table with room for more: [header, data,
-; status, data, not used, data, ...]. The ring has one that leads there, whose number is the slot's. So an operation takes
-; one slot however many entries it has, and four times as many fit into the ring.
+; With indirect descriptors, of disks and transmit rings, a slot's descriptors are a table with room for more: [header, data,
+; data, ...] for a frame, [header, data, status, data, not used, data, ...] for a disk operation. The ring has one that leads
+; there, whose number is the slot's. So what is in flight takes one slot however many entries it has, and of disk operations
+; four times as many fit into the ring. A receive ring's buffers mostly are one entry, and have no table.
 ;
 ; The free slots stand in the available ring itself, in the part that the device has not been told of: from avail_index
 ; on to free_end. Handing out the next one is to say one more is available; the further slots of an operation come from
@@ -110,12 +111,12 @@ SLOT_LAST               equ -1                  ; shorter than mov
 NET_HEADER_BYTES        equ 12
 NET_HEADER_BUFFERS      equ 10                  ; num_buffers
 SLOT_BYTES              equ 64                  ; of a disk operation: struct slot, and what a discard has as data
-NET_DEPTH_BYTES         equ 256                 ; per frame two rings of two descriptors
 TABLE_SHIFT             equ 10                  ; of a table's and its slot's bytes
 TABLE_BYTES             equ (1 << TABLE_SHIFT) - SLOT_BYTES
 TABLE_ENTRY_MAX         equ TABLE_BYTES / (2 * desc_size)
 RING_BYTES              equ 48                  ; per descriptor of a ring, with struct ring; slots, or tables, come to it
 TABLE_DEPTH_BYTES       equ RING_BYTES + (1 << TABLE_SHIFT)     ; enough without tables, too
+NET_DEPTH_BYTES         equ 2 * (RING_BYTES + desc_size) + TABLE_DEPTH_BYTES   ; a receive ring has two descriptors and no table
 
 ; -----------------------------------------------------------------------------
 ; Adds the device and finds its registers. Returns from the driver's start routine itself if it is no modern device, or
@@ -424,6 +425,10 @@ virtio_ring:
                 push    rcx
                 push    desc_size
                 pop     r11                     ; from one number of a slot to the next
+                test    dl, DESC_WRITE
+                jnz     .direct                 ; a receive ring
+                cmp     ebp, 1
+                je      .direct                 ; a control queue, which has no room for it
                 bt      dword [r8 + virtio.features], VIRTIO_F_INDIRECT_BIT
                 jnc     .direct
                 mov     cl, 1                   ; a slot takes one descriptor of the ring

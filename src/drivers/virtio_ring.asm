@@ -243,13 +243,19 @@ virtio_entries:
                 lea     edi, [rax - 1]
                 shl     edi, DESC_SHIFT
                 jmp     .slot
-.table:                                         ; the next but one
-                add     edi, 2 * desc_size
-                lea     eax, [rdi + DATA]
+.table:                                         ; of a disk the next but one (2: BLK_STATUS), of a NIC the next (1: SENDS)
+                mov     eax, ecx
+                shr     eax, 16 - DESC_SHIFT
+                add     eax, edi
+                push    rax
+                add     eax, DATA
                 shr     eax, DESC_SHIFT
                 and     eax, (1 << TABLE_SHIFT >> DESC_SHIFT) - 1
-                mov     [rbx + rdi + DATA - 2 * desc_size + desc.next], ax
-                jmp     .entry
+                mov     [rbx + rdi + DATA + desc.next], ax
+                pop     rdi
+                cmp     al, TABLE_BYTES >> DESC_SHIFT
+                jb      .entry
+                jmp     virtio_range            ; (a disk's entries are few enough)
 .done:
                 ret
 

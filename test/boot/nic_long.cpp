@@ -102,11 +102,11 @@ void buffers_are_refused(nic_queue &queue) {
 // --- what a device must not do
 
 /// The used ring of the receive ring, written by this program in place of the device, which has nothing to write: nobody
-/// sends. Where it lies is told at the top of virtio.asm; slots are used in their order after an open.
+/// sends. It lies behind the transmit ring, as is told at the top of virtio.asm; slots are used in their order after an open.
 class device_side {
  public:
   explicit device_side(std::byte *memory)
-      : used_(memory + u64{64} * descriptors + ring_bytes + u64{4} * descriptors) {}
+      : used_(memory + u64{send_slot_bytes} * depth + ring_bytes + u64{4} * descriptors) {}
 
   /// Gives back a buffer that got a header, or pretends to have, and so many bytes.
   void gives(u32 number, u32 bytes, u16 buffers = 1, u8 flags = 0, u8 segmentation = 0) {
@@ -127,7 +127,7 @@ class device_side {
   u16 told() const { return *reinterpret_cast<u16 volatile *>(used_ + 2); }
 
  private:
-  static constexpr u32 descriptors = 2 * depth, ring_bytes = 128;
+  static constexpr u32 descriptors = 2 * depth, ring_bytes = 128, send_slot_bytes = 48 + 1024;  // with a table
   std::byte *used_;
   u16 index_ = 0;
 };

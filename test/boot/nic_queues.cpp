@@ -2,12 +2,13 @@
 //
 //   nic_queues          all that a queue does, with floods of 20,000 frames
 //   nic_queues once     the same, and an armed ring interrupts once, however much arrives before it is reaped
+//   nic_queues chained  the same as without, where the first NIC is of virtio, without indirect descriptors
 //   nic_queues FRAMES   floods of so many frames alone
 // limit: 240
 // boot: --cores 2 --args once -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,disable-legacy=on,romfile= -device virtio-net-pci,netdev=b,disable-legacy=on,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,rx_queue_size=512 -device pcie-root-port,id=root,chassis=1 -device virtio-net-pci,netdev=b,bus=root,romfile=,host_mtu=4000
 // boot: --cores 2 -- -machine pc -cpu qemu64 -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,mrg_rxbuf=off -device virtio-net-pci,netdev=b,romfile=,event_idx=off
-// boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,vectors=0 -device virtio-net-pci,netdev=b,romfile=,vectors=0
+// boot: --cores 2 --args chained -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device virtio-net-pci,netdev=a,romfile=,indirect_desc=off,vectors=0 -device virtio-net-pci,netdev=b,romfile=,vectors=0
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device e1000,netdev=a,romfile= -device e1000,netdev=b,romfile=
 // boot: --cores 2 -- -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device e1000e,netdev=a,romfile= -device e1000e,netdev=b,romfile=
 // boot: --cores 2 -- -machine pc -netdev hubport,id=a,hubid=0 -netdev hubport,id=b,hubid=0 -device e1000-82544gc,netdev=a,romfile= -device virtio-net-pci,netdev=b,romfile=
@@ -23,12 +24,15 @@
 #include <cstring>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 using namespace check;
 
 namespace {
 
 constexpr u32 ring_depth = 16;
+constexpr u64 virtio = 0x1AF4;
+constexpr u64 table_entries = 59;  // of a frame, where it has an indirect descriptor: virtio
 constexpr u64 buffer_bytes = 4096;
 constexpr u64 part_bytes = 2048, long_bytes = 9014;  // of a NIC opened for long frames: its buffers, what it sends at most
 constexpr u32 sender = 0, receiver = 1;
@@ -37,13 +41,15 @@ constexpr u64 ethertype_at = 12, header_bytes = 14;
 constexpr u64 sent_bytes = 3 * page_bytes;
 constinit std::byte *sent = nullptr, *received = nullptr;  // ring_depth of sent_bytes, of buffer_bytes
 constinit u64 posted_bytes = buffer_bytes;
+constinit bool has_tables = false;  // the sender has indirect descriptors
 std::byte whole[sent_bytes];  // a frame whose parts are joined
 constinit std::array<std::byte *, 2> rings{};
 
 nic_record const &record(u32 nic) { return info().nics[nic]; }
 u32 longest() { return std::min(record(sender).mtu, record(receiver).mtu) + u32{header_bytes}; }
 u64 patience() { return ticks() + 20 * info().tsc_hz; }
-bool intel(u32 nic) { return core().pci_read(record(nic).function, 0, 2) == 0x8086; }
+u64 vendor(u32 nic) { return static_cast<u64>(core().pci_read(record(nic).function, 0, 2)); }
+bool intel(u32 nic) { return vendor(nic) == 0x8086; }
 bool opens_long(u32 nic) { return (record(nic).offloads & nic_long) != 0; }
 
 frame entry(u64 cookie, void const *memory, u64 bytes, u8 flags = 0) {
@@ -235,13 +241,15 @@ void full_rings_take_what_fits() {
   frame none{};
   same(core().nic_rx_reap(receiver, 0, &none, 1), 0);
 
-  // Of a frame of which not all parts fit, none is begun.
-  for (u64 at = 0; at < 3; ++at) frames[ring_depth - 2 + at].flags = at < 2 ? u8{frame_more} : u8{0};
+  // Of a frame of which not all parts fit, none is begun. With tables it takes one of the ring's depth.
+  u32 const before = has_tables ? ring_depth : ring_depth - 2;
+  for (u64 at = 0; at < 3; ++at) frames[before + at].flags = at < 2 ? u8{frame_more} : u8{0};
   same(core().nic_rx_post(receiver, 0, buffers.data(), ring_depth), ring_depth);
-  same(core().nic_tx(sender, 0, frames.data(), ring_depth + 1), ring_depth - 2);
-  finish_sending(ring_depth - 2);
-  for (u64 at = 0; at < ring_depth - 2; ++at) receive();
-  send(frames.data() + ring_depth - 2, 3);
+  same(core().nic_tx(sender, 0, frames.data(), before + 3), before);
+  finish_sending(before);
+  for (u64 at = 0; at < before; ++at) receive();
+  post(2);
+  send(frames.data() + before, 3);
   finish_sending(1);
   same(receive().bytes, 180);
   close_both();  // a buffer is still posted
@@ -278,6 +286,36 @@ void send_long(u64 bytes, u64 number, u64 entries = 1) {
   }
   send(parts.data(), static_cast<u32>(entries));
   same(static_cast<i64>(finish_sending(1)), static_cast<i64>(number));
+}
+
+/// Frames of as many entries as a table has, as many as the ring has depth; one entry more is refused, or never fits.
+void frames_of_many_entries() {
+  u64 const most = has_tables ? table_entries : ring_depth, bytes = 1200, frames = has_tables ? ring_depth : 1;
+  std::vector<frame> all;
+  for (u64 number = 0; number < frames; ++number) {
+    std::byte *const begin = sent + number * sent_bytes;
+    write_frame(begin, bytes, number);
+    for (u64 at = 0; at < most; ++at) {
+      u64 const first = bytes * at / most, end = bytes * (at + 1) / most;
+      all.push_back(entry(number, begin + first, end - first, at + 1 < most ? u8{frame_more} : u8{0}));
+    }
+  }
+  post(ring_depth);
+  send(all.data(), static_cast<u32>(all.size()));
+  finish_sending(frames);
+  for (u64 number = 0; number < frames; ++number) {
+    frame const got = receive();
+    that(got.bytes == bytes && is_frame(received + got.cookie * buffer_bytes, bytes, number), "another frame came");
+  }
+  std::vector<frame> one_more(most + 1, entry(1, sent, 20, frame_more));
+  one_more.back().flags = 0;
+  same(core().nic_tx(sender, 0, one_more.data(), static_cast<u32>(most + 1)),
+       has_tables ? -static_cast<i64>(error::range) : 0);
+  post(1);
+  send_long(60, 1);  // and nothing of it is left over
+  receive();
+  close_both();
+  open_both();
 }
 
 /// A NIC that is not opened for them drops long frames, and takes the next one.
@@ -588,7 +626,8 @@ int main(int argc, char **argv) {
 
   open_both();
   bool const once = argc == 2 && std::string_view(argv[1]) == "once";
-  if (argc == 2 && !once) {
+  has_tables = vendor(sender) == virtio && !(argc == 2 && std::string_view(argv[1]) == "chained");
+  if (argc == 2 && !once && std::string_view(argv[1]) != "chained") {
     std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), flood_frames);
     floods();
     return verdict();
@@ -596,6 +635,7 @@ int main(int argc, char **argv) {
   frames_of_all_lengths_arrive();
   parts_are_one_frame();
   full_rings_take_what_fits();
+  frames_of_many_entries();
   armed_ring_wakes(ring_rx);
   armed_ring_wakes(ring_tx);
   armed_ring_wakes(ring_rx | ring_tx);

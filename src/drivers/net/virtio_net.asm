@@ -1,4 +1,4 @@
-; virtio-net: queue pairs, receive-side scaling, checksum and segmentation offload, mergeable buffers.
+; virtio-net: queue pairs, receive-side scaling, checksum and segmentation offload, mergeable buffers, indirect descriptors.
 ;
 ; The header of each frame lies in its slot; the last twelve bytes of struct frame have the same order. Opened for long
 ; frames, buffers have it in front of what is received, and it is only the first of a frame's that has it (§5.1.6.4): a slot
@@ -18,7 +18,8 @@ VIRTIO_NET_F_CTRL_VQ    equ 1 << 17
 VIRTIO_NET_F_MQ_BIT     equ 22                  ; which goes with CTRL_VQ (§5.1.3.1)
 VIRTIO_NET_FEATURES     equ VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_MTU | VIRTIO_NET_F_MAC | \
                             3 << VIRTIO_NET_F_TSO4_BIT | VIRTIO_NET_F_STATUS | VIRTIO_NET_F_CTRL_VQ | \
-                            1 << VIRTIO_NET_F_MQ_BIT | 1 << VIRTIO_F_EVENT_IDX_BIT | VIRTIO_NET_LONG
+                            1 << VIRTIO_NET_F_MQ_BIT | 1 << VIRTIO_F_INDIRECT_BIT | 1 << VIRTIO_F_EVENT_IDX_BIT | \
+                            VIRTIO_NET_LONG
 VIRTIO_NET_F_RSS        equ 1 << 28             ; of the upper 32, as is
 VIRTIO_NET_F_SPEED      equ 1 << 31             ; the sign of all 64
 VIRTIO_NET_CTRL_MQ      equ 4                   ; class 4, command 0: number of pairs
@@ -76,7 +77,7 @@ virtio_net_post:
                 mov     eax, r10d
                 and     eax, [rsi + ring.mask]
                 movzx   edi, word [rsi + avail.ring + rax * 2]
-                shl     edi, DESC_SHIFT
+                imul    edi, [rsi + ring.slot_bytes]
                 cmp     qword [rdx + frame.address], 0
                 je      virtio_pointer
                 movups  xmm1, [rdx + frame.address]
